@@ -1,0 +1,203 @@
+"""The hub, wired together: database, blobs, routes, and the two loops that keep it going.
+
+``build`` makes an ASGI application from settings; ``serve`` runs it. A hub process holds no state: run as many
+as you like on one database and one store. Job factories and executors are handed in by name, so that nothing
+below this module knows what the others mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from commonweal import __version__
+from commonweal.core.blobs import Blobs
+from commonweal.core.clock import Clock, SystemClock
+from commonweal.core.database import Database
+from commonweal.core.errors import Unavailable
+from commonweal.core.work import JobFactory
+from commonweal.pool import accounts, garbage, wire
+from commonweal.pool.access import has_keys, issue_key
+from commonweal.pool.api import blobs as blob_routes
+from commonweal.pool.api import credits as credit_routes
+from commonweal.pool.api import faults
+from commonweal.pool.api import jobs as job_routes
+from commonweal.pool.api import people as people_routes
+from commonweal.pool.api import work as work_routes
+from commonweal.pool.api.context import Hub, HubOptions
+from commonweal.pool.foreman import Fault, Foreman, ForemanOptions, no_fault
+from commonweal.pool.leases import DONE_CHANNEL, WORK_CHANNEL
+from commonweal.pool.waiting import WaitingRoom, listen, parse_announcement
+
+log = logging.getLogger(__name__)
+
+LARGEST_BODY = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubSettings:
+    """``tick_seconds``: how often the foreman looks, when nothing wakes it. ``keep_orphans_seconds``: how long a
+    blob that nothing names is kept."""
+
+    folder: Path
+    heartbeat_seconds: float = 10.0
+    lease_seconds: float = 30.0
+    tick_seconds: float = 0.5
+    keep_orphans_seconds: float = 3600.0
+    first_issue: int = 1_000_000 * 1_000_000
+    fold: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstKeys:
+    """Shown once, on a hub's first start."""
+
+    admin: str
+    join: str
+
+
+@dataclass(slots=True)
+class _Loops:
+    """What runs beside the routes."""
+
+    wake: threading.Event = field(default_factory=threading.Event)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+def first_start(database: Database, settings: HubSettings, clock: Clock) -> FirstKeys | None:
+    """Make the operator's account, an admin key and a join token, if this database has none yet."""
+    now = clock.now()
+    with database.transaction() as connection:
+        if has_keys(connection, "admin"):
+            return None
+        accounts.open_operator(connection, settings.first_issue, now)
+        admin = issue_key(connection, role="admin", owner=accounts.OPERATOR, label="first", now=now)
+        join = issue_key(connection, role="join", owner="join:first", label="first", now=now)
+    return FirstKeys(admin=admin, join=join)
+
+
+def build(
+    database: Database,
+    blobs: Blobs,
+    factories: dict[str, JobFactory],
+    settings: HubSettings,
+    *,
+    clock: Clock | None = None,
+    fault: Fault = no_fault,
+) -> FastAPI:
+    """The hub as an ASGI application. Its loops start and stop with it."""
+    hub = Hub(
+        database=database,
+        blobs=blobs,
+        clock=clock or SystemClock(),
+        options=HubOptions(
+            heartbeat_seconds=settings.heartbeat_seconds,
+            lease_seconds=settings.lease_seconds,
+            incoming=settings.folder / "incoming",
+        ),
+        factories=factories,
+        waiting=WaitingRoom(),
+        version=__version__,
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with _running(hub, settings, fault):
+            yield
+
+    app = FastAPI(
+        title="Commonweal hub",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url="/docs",
+        redoc_url=None,
+        responses={"default": {"model": wire.ErrorBody, "description": "Any error"}},
+    )
+    app.state.hub = hub
+    faults.install(app)
+    app.add_middleware(faults.LimitBody, largest=LARGEST_BODY, exempt=f"{wire.PREFIX}/uploads/")
+    for routes in (work_routes, blob_routes, job_routes, people_routes, credit_routes):
+        app.include_router(routes.router)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _running(hub: Hub, settings: HubSettings, fault: Fault) -> AsyncIterator[None]:
+    loops = _Loops()
+    channels = {
+        WORK_CHANNEL: lambda payload: hub.waiting.wake(parse_announcement(payload)),
+        DONE_CHANNEL: lambda _: loops.wake.set(),
+    }
+    listening = asyncio.create_task(
+        listen(hub.database.dsn(), channels, reconnected=hub.waiting.wake_all), name="listen"
+    )
+    threads = [threading.Thread(target=_collect, args=(hub, settings, loops), name="garbage", daemon=True)]
+    if settings.fold:
+        foreman = Foreman(
+            hub.database,
+            hub.factories,
+            ForemanOptions(present_seconds=max(2.5 * settings.heartbeat_seconds, 30.0)),
+            fault=fault,
+        )
+        threads.append(
+            threading.Thread(target=_drive, args=(foreman, hub, settings, loops), name="foreman", daemon=True)
+        )
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        loops.stop.set()
+        loops.wake.set()
+        listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
+        for thread in threads:
+            await asyncio.to_thread(thread.join, 30)
+
+
+def _drive(foreman: Foreman, hub: Hub, settings: HubSettings, loops: _Loops) -> None:
+    """Step every running job, each in its own thread, whenever a result came in or the tick is over."""
+    under_way: dict[str, Future[bool]] = {}
+    with ThreadPoolExecutor(max_workers=4, thread_name_prefix="fold") as pool:
+        while not loops.stop.is_set():
+            loops.wake.wait(settings.tick_seconds)
+            loops.wake.clear()
+            try:
+                foreman.keep_leases(hub.clock.now())
+                for job in foreman.running():
+                    if job not in under_way or under_way[job].done():
+                        under_way[job] = pool.submit(_step, foreman, job, hub.clock, loops)
+            except Unavailable as error:
+                log.warning("foreman.waits error=%s", error.message)
+                loops.stop.wait(1.0)
+            under_way = {job: step for job, step in under_way.items() if not step.done()}
+
+
+def _step(foreman: Foreman, job: str, clock: Clock, loops: _Loops) -> bool:
+    try:
+        done = foreman.step(job, clock.now())
+    except Unavailable as error:
+        log.warning("foreman.waits job=%s error=%s", job, error.message)
+        loops.stop.wait(1.0)
+        return False
+    if done:
+        loops.wake.set()
+    return done
+
+
+def _collect(hub: Hub, settings: HubSettings, loops: _Loops) -> None:
+    """Now and then, delete the blobs that nothing names any more."""
+    while not loops.stop.wait(min(300.0, settings.keep_orphans_seconds)):
+        try:
+            garbage.collect(hub.database, hub.blobs, hub.clock.now(), settings.keep_orphans_seconds)
+        except Unavailable as error:
+            log.warning("garbage.waits error=%s", error.message)

@@ -1,0 +1,178 @@
+"""The blob store: bytes named by their SHA-256, in a folder or in any S3-compatible store.
+
+A blob is written once and never changed. It is stored before the row that names it, so a crash leaves only an
+orphan. What is read is verified. Uploads of strangers land under ``incoming/`` and take their place only
+after their hash was checked, so a name never stands for other bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, MemoryStore, S3Store
+
+from commonweal.core.errors import ConfigError, CorruptBlob, NotFound, StorageFull, Unavailable
+from commonweal.core.hashing import BlobHash, content_hash, is_content_hash
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class BlobInfo:
+    """``modified`` is in seconds since the epoch."""
+
+    hash: BlobHash
+    size: int
+    modified: float
+
+
+class Blobs:
+    """A content-addressed store over obstore. Every method raises Unavailable when the store is away."""
+
+    def __init__(self, store: LocalStore | MemoryStore | S3Store) -> None:
+        self._store = store
+
+    def put(self, data: bytes) -> BlobHash:
+        """Store ``data``; storing the same bytes again is free. Raises StorageFull."""
+        name = content_hash(data)
+        if not self.has(name):
+            with _translated(name):
+                obstore.put(self._store, _path(name), data)
+        return name
+
+    def put_file(self, file: Path, name: BlobHash) -> None:
+        """Store a file whose hash is known to be ``name``."""
+        if not self.has(name):
+            with _translated(name):
+                obstore.put(self._store, _path(name), file)
+
+    def get(self, name: BlobHash) -> bytes:
+        """The bytes of ``name``. Raises NotFound, and CorruptBlob if the store returns other bytes."""
+        with _translated(name):
+            data = bytes(obstore.get(self._store, _path(name)).bytes())
+        if content_hash(data) != name:
+            raise CorruptBlob(f"blob {name[:12]} is damaged in the store", hint="restore it from a backup")
+        return data
+
+    def stream(self, name: BlobHash, start: int, end: int) -> Iterator[bytes]:
+        """Bytes ``start`` to ``end`` (exclusive) in pieces. Not verified: the receiver does that."""
+        for offset in range(start, end, CHUNK):
+            with _translated(name):
+                yield bytes(
+                    obstore.get_range(self._store, _path(name), start=offset, end=min(end, offset + CHUNK))
+                )
+
+    def has(self, name: BlobHash) -> bool:
+        try:
+            self.size(name)
+        except NotFound:
+            return False
+        return True
+
+    def size(self, name: BlobHash) -> int:
+        """Size in bytes. Raises NotFound."""
+        with _translated(name):
+            return int(obstore.head(self._store, _path(name))["size"])
+
+    def delete(self, name: BlobHash) -> None:
+        """Forget a blob; one that is not there is fine."""
+        try:
+            with _translated(name):
+                obstore.delete(self._store, _path(name))
+        except NotFound:
+            pass
+
+    def all(self) -> Iterator[BlobInfo]:
+        """Every blob in the store, for the collection of garbage."""
+        with _translated("the listing"):
+            for batch in obstore.list(self._store, prefix="blobs"):
+                for meta in batch:
+                    name = meta["path"].rsplit("/", 1)[-1]
+                    if is_content_hash(name):
+                        yield BlobInfo(BlobHash(name), meta["size"], meta["last_modified"].timestamp())
+
+    def sign_get(self, name: BlobHash, seconds: float) -> str | None:
+        """A URL that downloads ``name`` straight from the store, or None for a store that has none."""
+        if not isinstance(self._store, S3Store):
+            return None
+        return str(obstore.sign(self._store, "GET", _path(name), timedelta(seconds=seconds)))
+
+    def sign_put(self, name: BlobHash, seconds: float) -> str | None:
+        """A URL that uploads to the waiting room of ``name``; :meth:`admit` then checks and moves it."""
+        if not isinstance(self._store, S3Store):
+            return None
+        return str(obstore.sign(self._store, "PUT", _incoming(name), timedelta(seconds=seconds)))
+
+    def admit(self, name: BlobHash, largest: int) -> int:
+        """Check what was uploaded for ``name`` and give it its place. Returns its size.
+
+        Raises NotFound if nothing was uploaded, and CorruptBlob (having removed it) if it is something else or
+        larger than ``largest`` bytes.
+        """
+        if self.has(name):
+            return self.size(name)
+        with _translated(name):
+            size = int(obstore.head(self._store, _incoming(name))["size"])
+            digest = hashlib.sha256()
+            if size <= largest:
+                for piece in obstore.get(self._store, _incoming(name)).stream(CHUNK):
+                    digest.update(piece)
+            if size > largest or digest.hexdigest() != name:
+                obstore.delete(self._store, _incoming(name))
+                raise CorruptBlob(f"the upload for {name[:12]} has another hash or is too large")
+            obstore.copy(self._store, _incoming(name), _path(name))
+            obstore.delete(self._store, _incoming(name))
+        return size
+
+
+def open_blobs(location: str) -> Blobs:
+    """A folder's path, ``memory://``, or ``s3://bucket/prefix`` (credentials and endpoint from the standard
+    AWS_* environment)."""
+    if location == "memory://":
+        return Blobs(MemoryStore())
+    if location.startswith("s3://"):
+        return Blobs(S3Store.from_url(location, client_options={"allow_http": True}))
+    if "://" in location:
+        raise ConfigError(f"--store: cannot use '{location}'", hint="give a folder or s3://bucket/prefix")
+    folder = Path(location)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"--store: cannot write to {folder}: {error.strerror}", hint="choose a folder that you may write"
+        ) from None
+    return Blobs(LocalStore(folder))
+
+
+def _path(name: BlobHash) -> str:
+    if not is_content_hash(name):
+        raise NotFound(f"'{name[:80]}' is not a content hash")
+    return f"blobs/{name[:2]}/{name}"
+
+
+def _incoming(name: BlobHash) -> str:
+    return _path(name).replace("blobs/", "incoming/", 1)
+
+
+@contextmanager
+def _translated(name: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise NotFound(f"no blob {name[:12]} in the store") from None
+    except (BaseError, OSError) as error:
+        if "No space left" in str(error) or "os error 28" in str(error):
+            raise StorageFull(
+                "the blob store has no space left", hint="free some space on its disk"
+            ) from None
+        raise Unavailable(f"the blob store failed: {str(error).splitlines()[0][:200]}") from error

@@ -1,0 +1,164 @@
+"""Bulk: up- and download by content hash, resumable, or past the hub where the store can sign URLs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path as FilePath
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi.responses import RedirectResponse, StreamingResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from commonweal.core.errors import Conflict, CorruptBlob, Refused, StorageFull, UserError
+from commonweal.core.hashing import BlobHash
+from commonweal.pool import wire
+from commonweal.pool.access import Caller
+from commonweal.pool.api.context import Anyone, Hub, HubDep
+
+router = APIRouter(prefix=wire.PREFIX, tags=["blobs"])
+Hash = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
+SIGNED_SECONDS = 3600.0
+
+_RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})?\Z")
+
+
+class WrongOffset(Conflict):
+    """``param`` holds the offset to go on from."""
+
+    code = "wrong_offset"
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(f"the upload goes on at byte {offset}")
+        self.param = str(offset)
+
+
+class TooLarge(Refused):
+    code = "too_large"
+    status = 413
+
+
+@router.post("/uploads")
+def begin(body: wire.UploadRequest, hub: HubDep, caller: Anyone) -> wire.Upload:
+    """How to upload a blob: perhaps it is there already, perhaps half of it is."""
+    if body.size > hub.options.largest_blob:
+        raise TooLarge(f"a blob may have at most {hub.options.largest_blob} bytes")
+    name = BlobHash(body.hash)
+    if hub.blobs.has(name):
+        return wire.Upload(complete=True)
+    url = hub.blobs.sign_put(name, SIGNED_SECONDS)
+    return wire.Upload(complete=False, offset=0 if url else _offset(_part(hub, caller, name)), url=url)
+
+
+@router.patch("/uploads/{blob}")
+async def go_on(
+    blob: Hash,
+    request: Request,
+    hub: HubDep,
+    caller: Anyone,
+    offset: Annotated[int, Query(ge=0)],
+    size: Annotated[int, Query(ge=0)],
+) -> dict[str, int]:
+    """Append the body at ``offset``. When ``size`` bytes are there the hash is checked and the blob stored.
+
+    What arrived before a broken connection is kept: the next request goes on from it.
+    """
+    if size > hub.options.largest_blob:
+        raise TooLarge(f"a blob may have at most {hub.options.largest_blob} bytes")
+    name = BlobHash(blob)
+    if await run_in_threadpool(hub.blobs.has, name):
+        return {"offset": size}
+    part = _part(hub, caller, name)
+    if offset != _offset(part):
+        raise WrongOffset(_offset(part))
+    await _append(request, part, size)
+    reached = _offset(part)
+    if reached == size:
+        await run_in_threadpool(_admit, hub, part, name)
+    return {"offset": reached}
+
+
+@router.post("/uploads/{blob}/complete")
+def complete(blob: Hash, hub: HubDep, caller: Anyone) -> dict[str, int]:
+    """After an upload by signed URL: check it and give it its place."""
+    return {"size": hub.blobs.admit(BlobHash(blob), hub.options.largest_blob)}
+
+
+@router.get("/blobs/{blob}", response_class=Response)
+def download(
+    blob: Hash, hub: HubDep, caller: Anyone, range: Annotated[str | None, Header()] = None
+) -> Response:
+    """The bytes of a blob, or of a range of it; or a redirect to where they are."""
+    name = BlobHash(blob)
+    size = hub.blobs.size(name)
+    url = hub.blobs.sign_get(name, SIGNED_SECONDS)
+    if url is not None:
+        return RedirectResponse(url, status_code=307)
+    start, end = _range(range, size)
+    headers = {"Content-Length": str(end - start), "Accept-Ranges": "bytes", "ETag": f'"{blob}"'}
+    if range is not None:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    pieces: Iterator[bytes] = hub.blobs.stream(name, start, end)
+    return StreamingResponse(
+        pieces, 206 if range is not None else 200, headers, media_type="application/octet-stream"
+    )
+
+
+def _range(header: str | None, size: int) -> tuple[int, int]:
+    if header is None:
+        return 0, size
+    match = _RANGE.match(header.strip())
+    start = int(match[1]) if match else size
+    end = min(int(match[2]) + 1, size) if match and match[2] else size
+    if start >= end:
+        raise _Unsatisfiable(f"range '{header[:40]}' is not within {size} bytes")
+    return start, end
+
+
+class _Unsatisfiable(UserError):
+    code = "range_not_satisfiable"
+    status = 416
+
+
+def _part(hub: Hub, caller: Caller, name: BlobHash) -> FilePath:
+    """Where an upload under way is kept: by caller, so that nobody can spoil another's."""
+    owner = hashlib.sha256(caller.owner.encode()).hexdigest()[:16]
+    return hub.options.incoming / f"{name}.{owner}.part"
+
+
+def _offset(part: FilePath) -> int:
+    try:
+        return part.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+async def _append(request: Request, part: FilePath, size: int) -> None:
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("ab") as file:
+            async for piece in request.stream():
+                if file.tell() + len(piece) > size:
+                    raise TooLarge(f"more bytes than the announced {size}")
+                file.write(piece)
+    except ClientDisconnect:
+        raise UserError("the connection was lost; go on from the offset") from None
+    except OSError as error:
+        raise StorageFull(f"the hub cannot store the upload: {error.strerror}") from error
+    except TooLarge:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _admit(hub: Hub, part: FilePath, name: BlobHash) -> None:
+    with part.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != name:
+        os.unlink(part)
+        raise CorruptBlob("the bytes do not have the announced hash", hint="start again from byte 0")
+    hub.blobs.put_file(part, name)
+    part.unlink(missing_ok=True)

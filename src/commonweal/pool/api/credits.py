@@ -1,0 +1,119 @@
+"""The books over HTTP: balances, history, grants, the audit, and the public export."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+
+from commonweal.core.errors import NotAuthorized
+from commonweal.ledger.accounts import AccountId, balance
+from commonweal.ledger.audit import verify
+from commonweal.ledger.chain import seal
+from commonweal.ledger.export import export
+from commonweal.ledger.journal import grant, history
+from commonweal.ledger.schema import accounts as balances
+from commonweal.pool import wire
+from commonweal.pool.api.context import Admin, Anyone, Hub, HubDep
+
+router = APIRouter(prefix=f"{wire.PREFIX}/credits", tags=["credits"])
+
+
+@router.get("")
+def every(hub: HubDep, _: Anyone, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000) -> list[wire.Balance]:
+    """Balances of all accounts, the largest first."""
+    total = balances.c.available + balances.c.held + balances.c.escrow
+    with hub.database.transaction() as connection:
+        rows = connection.execute(sa.select(balances).order_by(total.desc(), balances.c.account).limit(limit))
+        return [
+            wire.Balance(account=r.account, kind=r.kind, available=r.available, held=r.held, escrow=r.escrow)
+            for r in rows
+        ]
+
+
+@router.get("/history")
+def movements(
+    hub: HubDep,
+    caller: Anyone,
+    account: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")] = None,
+    before: Annotated[int | None, Query(ge=0, le=2**62)] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+) -> list[dict[str, Any]]:
+    """The latest journals of an account (the caller's own, or any for the operator), newest first."""
+    if account is not None and account != caller.owner and caller.role != "admin":
+        raise NotAuthorized("only the operator may read the history of another account")
+    name = AccountId(account or caller.owner)
+    with hub.database.transaction() as connection:
+        balance(connection, name)
+        found = history(connection, name, limit=limit, before=before)
+    return [
+        {
+            "journal_id": m.journal_id,
+            "key": m.key,
+            "kind": m.kind,
+            "memo": m.memo,
+            "at": m.at,
+            "available": m.available,
+            "held": m.held,
+            "escrow": m.escrow,
+        }
+        for m in found
+    ]
+
+
+@router.post("/grant", status_code=201)
+def give(body: wire.Grant, hub: HubDep, _: Admin) -> wire.Balance:
+    """Issue new credits to an account. The same ``request_id`` issues them once."""
+    account = AccountId(body.account)
+    with hub.database.transaction() as connection:
+        grant(
+            connection,
+            key=f"grant:{body.request_id}",
+            account=account,
+            microcredits=body.microcredits,
+            memo=body.memo,
+            now=hub.clock.now(),
+        )
+        after = balance(connection, account)
+    return wire.Balance(
+        account=account, kind="", available=after.available, held=after.held, escrow=after.escrow
+    )
+
+
+@router.post("/verify")
+def prove(hub: HubDep, _: Anyone) -> wire.Audit:
+    """Replay all books: sums, balances, holds and the chain of hashes."""
+    _seal_all(hub)
+    with hub.database.transaction() as connection:
+        found = verify(connection)
+    return wire.Audit(
+        ok=found.ok,
+        journals=found.journals,
+        unsealed=found.unsealed,
+        accounts=found.accounts,
+        issued=found.issued,
+        head=found.head.seal,
+        position=found.head.position,
+        problems=list(found.problems),
+    )
+
+
+@router.get("/export", response_class=StreamingResponse)
+def public(hub: HubDep) -> StreamingResponse:
+    """Every journal, one JSON object a line, for anyone: the books are public."""
+    _seal_all(hub)
+
+    def lines() -> Iterator[bytes]:
+        with hub.database.transaction() as connection:
+            for line in export(connection):
+                yield line.encode() + b"\n"
+
+    return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+
+def _seal_all(hub: Hub) -> None:
+    with hub.database.transaction() as connection:
+        seal(connection)

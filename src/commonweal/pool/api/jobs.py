@@ -1,0 +1,79 @@
+"""Jobs over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Path, Query
+
+from commonweal.pool import registry, wire
+from commonweal.pool.api.context import Anyone, HubDep
+
+router = APIRouter(prefix=f"{wire.PREFIX}/jobs", tags=["jobs"])
+JobId = Annotated[str, Path(pattern=r"^job_[0-9a-z]{16}$")]
+
+
+@router.post("", status_code=201)
+def submit(body: wire.NewJob, hub: HubDep, caller: Anyone) -> wire.JobView:
+    """Submit a job. Its owner is the caller's account, which pays for it."""
+    with hub.database.transaction() as connection:
+        return registry.submit_job(connection, body, caller, hub.factories, hub.blobs, hub.clock.now())
+
+
+@router.get("")
+def every(
+    hub: HubDep,
+    _: Anyone,
+    status: wire.JobStatus | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> list[wire.JobView]:
+    """The newest jobs first."""
+    with hub.database.transaction() as connection:
+        return registry.list_jobs(connection, status=status, limit=limit)
+
+
+@router.get("/{job}")
+def one(job: JobId, hub: HubDep, _: Anyone) -> wire.JobView:
+    """One job."""
+    with hub.database.transaction() as connection:
+        return registry.find_job(connection, job)
+
+
+@router.get("/{job}/rounds")
+def rounds(
+    job: JobId,
+    hub: HubDep,
+    _: Anyone,
+    after: Annotated[int, Query(ge=-1, le=2**31 - 1)] = -1,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> list[wire.RoundView]:
+    """Round records with a number above ``after``, oldest first."""
+    with hub.database.transaction() as connection:
+        registry.find_job(connection, job)
+        return registry.list_rounds(connection, job, after=after, limit=limit)
+
+
+@router.post("/{job}/cancel")
+def cancel(job: JobId, hub: HubDep, caller: Anyone) -> wire.JobView:
+    """Stop a job for good."""
+    with hub.database.transaction() as connection:
+        return registry.cancel(connection, job, caller, hub.clock.now())
+
+
+@router.post("/{job}/pause")
+def pause(job: JobId, hub: HubDep, caller: Anyone) -> wire.JobView:
+    """Lend no more units of a job until it is resumed."""
+    with hub.database.transaction() as connection:
+        return registry.pause(connection, job, caller, hub.clock.now())
+
+
+@router.post("/{job}/resume")
+def resume(
+    job: JobId,
+    hub: HubDep,
+    caller: Anyone,
+    budget: Annotated[int, Body(embed=True, ge=0, le=2**60)] = 0,
+) -> wire.JobView:
+    """Go on with a paused job, perhaps with a larger budget (micro-credits)."""
+    with hub.database.transaction() as connection:
+        return registry.resume(connection, job, caller, budget, hub.clock.now())

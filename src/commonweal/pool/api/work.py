@@ -1,0 +1,184 @@
+"""The work protocol: hello, register, lease, heartbeat, submit, release, leave."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Header, Path, Response
+from starlette.concurrency import run_in_threadpool
+
+from commonweal.core.errors import NotAuthorized, UserError
+from commonweal.core.ids import MemberId
+from commonweal.pool import accounts, leases, wire
+from commonweal.pool.access import register
+from commonweal.pool.api.context import Hub, HubDep, Joiner, Member, authenticate
+from commonweal.pool.scheduler import smoothed
+from commonweal.pool.schema import members
+
+router = APIRouter(prefix=wire.PREFIX, tags=["work"])
+UnitId = Annotated[str, Path(pattern=r"^unit_[0-9a-z]{16}$")]
+
+
+class ClientTooOld(UserError):
+    code = "client_too_old"
+    status = 426
+
+
+@router.get("/hello")
+def hello(hub: HubDep) -> wire.Hello:
+    """Who is here, and how to behave."""
+    return wire.Hello(
+        version=hub.version,
+        time=hub.clock.now(),
+        heartbeat_seconds=hub.options.heartbeat_seconds,
+        lease_seconds=hub.options.lease_seconds,
+    )
+
+
+@router.post("/members", status_code=201)
+def join(body: wire.Register, hub: HubDep, _: Joiner) -> wire.Registered:
+    """Register a machine with a join token; the reply holds its own key, shown once."""
+    _check_version(body.client_version)
+    with hub.database.transaction() as connection:
+        registered = register(connection, body, hub.clock.now())
+        accounts.open_member(connection, registered.member)
+        return registered
+
+
+@router.post("/lease", responses={204: {"description": "no work within the wait"}})
+async def lease(
+    body: wire.LeaseRequest,
+    hub: HubDep,
+    response: Response,
+    authorization: Annotated[str | None, Header()] = None,
+) -> wire.Lease | None:
+    """Ask for work; waits up to ``wait`` seconds for some."""
+    caller = await run_in_threadpool(authenticate, hub, authorization)
+    if caller.role != "member":
+        raise NotAuthorized("only members are given work", hint="register with a join token first")
+    found = await _wait_for_work(hub, caller.member, body)
+    if found is None:
+        response.status_code = 204
+    return found
+
+
+async def _wait_for_work(hub: Hub, member: MemberId, body: wire.LeaseRequest) -> wire.Lease | None:
+    deadline = asyncio.get_running_loop().time() + body.wait
+    waiter = hub.waiting.enter(member, frozenset(body.roles))
+    try:
+        while True:
+            found = await run_in_threadpool(_try_lease, hub, member, body)
+            if found is not None:
+                return found
+            hub.waiting.pass_on(waiter)
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                return None
+            try:
+                await asyncio.wait_for(waiter.woken.wait(), left)
+            except TimeoutError:
+                return None
+    finally:
+        hub.waiting.leave(waiter)
+
+
+def _try_lease(hub: Hub, member: MemberId, body: wire.LeaseRequest) -> wire.Lease | None:
+    now = hub.clock.now()
+    with hub.database.transaction() as connection:
+        found = leases.lease(connection, member, body, ttl=hub.options.lease_seconds, now=now)
+        seen(connection, member, state="working" if found else "idle", now=now, free_memory=body.free_memory)
+    return found
+
+
+@router.post("/heartbeat")
+def heartbeat(body: wire.Heartbeat, hub: HubDep, caller: Member) -> wire.HeartbeatReply:
+    """Keep leases; learn which are lost."""
+    now, ttl = hub.clock.now(), hub.options.lease_seconds
+    with hub.database.transaction() as connection:
+        seen(connection, caller.member, state=body.state, now=now)
+        record_transfers(connection, caller.member, body.transfers)
+        states = [
+            wire.LeaseState(unit=p.unit, valid=leases.renew(connection, caller.member, p, ttl=ttl, now=now))
+            for p in body.leases
+        ]
+    return wire.HeartbeatReply(leases=states)
+
+
+@router.post("/units/{unit}/submit")
+def submit(unit: UnitId, body: wire.Submit, hub: HubDep, caller: Member) -> wire.Submitted:
+    """Hand in a unit. Late or doubled, it changes nothing and says so."""
+    for name, blob in body.blobs.items():
+        if not hub.blobs.has(wire.as_hash(blob)):
+            raise UserError(
+                f"blob '{name}' ({blob[:12]}) was not uploaded", hint="upload it, then submit again"
+            )
+    now = hub.clock.now()
+    with hub.database.transaction() as connection:
+        seen(connection, caller.member, state="idle", now=now)
+        record_transfers(connection, caller.member, body.transfers)
+        return leases.submit(connection, caller.member, unit, body, now=now)
+
+
+@router.post("/units/{unit}/release", status_code=204)
+def release(unit: UnitId, body: wire.Release, hub: HubDep, caller: Member) -> None:
+    """Hand a lease back undone."""
+    now = hub.clock.now()
+    with hub.database.transaction() as connection:
+        seen(connection, caller.member, state="idle", now=now)
+        leases.give_back(connection, caller.member, unit, body, now=now)
+
+
+@router.post("/leave", status_code=204)
+def leave(hub: HubDep, caller: Member) -> None:
+    """The machine goes away for now; its key stays valid."""
+    with hub.database.transaction() as connection:
+        seen(connection, caller.member, state="left", now=hub.clock.now())
+
+
+def seen(
+    connection: sa.Connection, member: MemberId, *, state: str, now: float, free_memory: int | None = None
+) -> None:
+    """Note that a member is here. Written at most once a second while nothing changes."""
+    values: dict[str, object] = {"last_seen": now, "state": state}
+    if free_memory is not None:
+        values["free_memory"] = free_memory
+    connection.execute(
+        members.update()
+        .where(members.c.id == member, members.c.state != "banned")
+        .where(sa.or_(members.c.state != state, members.c.last_seen < now - 1))
+        .values(values)
+    )
+
+
+def record_transfers(connection: sa.Connection, member: MemberId, moved: wire.Transfers) -> None:
+    """Take in link speeds that only the member can see (downloads, and transfers past the hub). Claims too
+    high bring a member work that it cannot carry in time, so they harm only itself."""
+    measured = {
+        "upload": _speed(moved.up_bytes, moved.up_seconds),
+        "download": _speed(moved.down_bytes, moved.down_seconds),
+    }
+    if not any(measured.values()):
+        return
+    row = connection.execute(
+        sa.select(members.c.upload, members.c.download).where(members.c.id == member)
+    ).one()
+    new = {k: smoothed(getattr(row, k), v) for k, v in measured.items() if v is not None}
+    connection.execute(members.update().where(members.c.id == member).values(new))
+
+
+def _speed(moved: int, seconds: float, least: int = 16_384) -> float | None:
+    return moved / seconds if moved >= least and seconds > 0 else None
+
+
+def _check_version(version: str) -> None:
+    if _numbers(version) < _numbers(wire.OLDEST_CLIENT):
+        raise ClientTooOld(
+            f"client {version} is older than {wire.OLDEST_CLIENT}, the oldest that this hub accepts",
+            hint="pip install --upgrade commonweal",
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int("".join(c for c in part if c.isdigit()) or 0) for part in version.split(".")[:3])

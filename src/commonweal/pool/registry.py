@@ -1,0 +1,182 @@
+"""Jobs as users see them: submit, list, pause, resume, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from commonweal.core.blobs import Blobs
+from commonweal.core.errors import Conflict, NotFound, UserError
+from commonweal.core.hashing import BlobHash
+from commonweal.core.ids import JobId, new_id
+from commonweal.core.work import JobFactory
+from commonweal.ledger.accounts import AccountId
+from commonweal.ledger.holds import release
+from commonweal.pool import accounts, wire
+from commonweal.pool.access import Caller
+from commonweal.pool.foreman import drop_units
+from commonweal.pool.schema import jobs, rounds
+
+
+def submit_job(
+    connection: sa.Connection,
+    body: wire.NewJob,
+    caller: Caller,
+    factories: dict[str, JobFactory],
+    blobs: Blobs,
+    now: float,
+) -> wire.JobView:
+    """Enter a job and set its budget aside. The same ``request_id`` gets the same job again.
+
+    Raises UserError (unknown kind, missing blobs, a specification the job's own code refuses) and
+    InsufficientCredits.
+    """
+    factory = factories.get(body.kind)
+    if factory is None:
+        raise UserError(
+            f"kind: this hub runs no '{body.kind}' jobs", hint="it runs: " + ", ".join(sorted(factories))
+        )
+    for blob in body.blobs:
+        if not blobs.has(BlobHash(blob)):
+            raise UserError(f"blobs: {blob[:12]} was not uploaded", hint="upload it, then submit again")
+    job_id = JobId(new_id("job"))
+    state = factory(job_id, body.spec).start()
+    found = connection.execute(
+        insert(jobs)
+        .values(
+            id=job_id,
+            kind=body.kind,
+            name=body.name,
+            owner=caller.owner,
+            status="running",
+            spec=body.spec,
+            state=state,
+            keeps=[],
+            spec_blobs=list(body.blobs),
+            budget=body.budget,
+            created=now,
+            updated=now,
+            request_id=f"{caller.owner}:{body.request_id}",
+        )
+        .on_conflict_do_nothing(index_elements=["request_id"])
+        .returning(jobs.c.id)
+    ).first()
+    if found is None:
+        return _by_request(connection, f"{caller.owner}:{body.request_id}")
+    hold = accounts.fund(connection, job_id, caller.owner, body.budget, number=0, now=now)
+    connection.execute(jobs.update().where(jobs.c.id == job_id).values(hold=hold))
+    return find_job(connection, job_id)
+
+
+def list_jobs(connection: sa.Connection, *, status: str | None, limit: int) -> list[wire.JobView]:
+    """The newest jobs first."""
+    query = sa.select(jobs).order_by(jobs.c.created.desc(), jobs.c.id).limit(limit)
+    if status is not None:
+        query = query.where(jobs.c.status == status)
+    return [_view(row) for row in connection.execute(query)]
+
+
+def find_job(connection: sa.Connection, job: str) -> wire.JobView:
+    """One job. Raises NotFound."""
+    return _view(_row(connection, job))
+
+
+def list_rounds(connection: sa.Connection, job: str, *, after: int, limit: int) -> list[wire.RoundView]:
+    """Round records with a number above ``after``, oldest first."""
+    rows = connection.execute(
+        sa.select(rounds)
+        .where(rounds.c.job == job, rounds.c.number > after)
+        .order_by(rounds.c.number)
+        .limit(limit)
+    )
+    return [wire.RoundView(number=row.number, at=row.at, record=row.record) for row in rows]
+
+
+def cancel(connection: sa.Connection, job: str, caller: Caller, now: float) -> wire.JobView:
+    """Stop a job for good: its units are withdrawn and what is left of its budget goes back."""
+    row = _owned(connection, job, caller)
+    if row.status in ("running", "paused"):
+        drop_units(connection, job)
+        accounts.settle(connection, row, now)
+        _update(connection, row, now, status="cancelled", plan=None, message=f"cancelled by {caller.owner}")
+    return find_job(connection, job)
+
+
+def pause(connection: sa.Connection, job: str, caller: Caller, now: float) -> wire.JobView:
+    """Lend no more units of a job until it is resumed. Units under way are handed in and kept."""
+    row = _owned(connection, job, caller)
+    if row.status == "running":
+        _update(connection, row, now, status="paused", message=f"paused by {caller.owner}")
+    elif row.status != "paused":
+        raise Conflict(f"job {job} is {row.status}", hint="only a running job can be paused")
+    return find_job(connection, job)
+
+
+def resume(connection: sa.Connection, job: str, caller: Caller, budget: int, now: float) -> wire.JobView:
+    """Go on with a paused job; ``budget`` micro-credits are added to what it may spend."""
+    row = _owned(connection, job, caller)
+    if row.status not in ("paused", "running"):
+        raise Conflict(f"job {job} is {row.status}", hint="only a paused job can be resumed")
+    changes: dict[str, Any] = {"status": "running", "message": ""}
+    if budget:
+        changes |= _more(connection, row, budget, now)
+    _update(connection, row, now, **changes)
+    return find_job(connection, job)
+
+
+def _more(connection: sa.Connection, row: sa.Row[Any], budget: int, now: float) -> dict[str, Any]:
+    """Replace the job's hold by one of what is left of it and ``budget`` more."""
+    left = 0
+    if row.hold is not None:
+        back = release(connection, row.hold, key=f"{row.hold}:rest", memo=row.id, now=now)
+        left = 0 if back is None else sum(p.microcredits for p in back.postings if p.microcredits > 0)
+    number = 1 + (int(row.hold.rsplit(":", 1)[1]) if row.hold else 0)
+    hold = accounts.fund(connection, row.id, AccountId(row.owner), left + budget, number=number, now=now)
+    return {"hold": hold, "budget": row.budget + budget}
+
+
+def _row(connection: sa.Connection, job: str) -> sa.Row[Any]:
+    row = connection.execute(sa.select(jobs).where(jobs.c.id == job)).first()
+    if row is None:
+        raise NotFound(f"no job {job}", hint="see them all with: commonweal jobs")
+    return row
+
+
+def _owned(connection: sa.Connection, job: str, caller: Caller) -> sa.Row[Any]:
+    """The job, locked, if the caller may change it. Waits for a fold under way to end."""
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(job, 0))))
+    row = _row(connection, job)
+    if caller.role != "admin" and row.owner != caller.owner:
+        raise NotFound(f"no job {job} of yours", hint="only its owner and the operator may change a job")
+    return row
+
+
+def _by_request(connection: sa.Connection, request_id: str) -> wire.JobView:
+    return _view(connection.execute(sa.select(jobs).where(jobs.c.request_id == request_id)).one())
+
+
+def _update(connection: sa.Connection, row: sa.Row[Any], now: float, **values: Sequence[Any] | Any) -> None:
+    connection.execute(
+        jobs.update().where(jobs.c.id == row.id).values(updated=now, version=row.version + 1, **values)
+    )
+
+
+def _view(row: sa.Row[Any]) -> wire.JobView:
+    return wire.JobView(
+        id=row.id,
+        kind=row.kind,
+        name=row.name,
+        owner=row.owner,
+        status=row.status,
+        message=row.message,
+        created=row.created,
+        updated=row.updated,
+        rounds=row.rounds,
+        spent=row.spent,
+        budget=row.budget,
+        spec=row.spec,
+        state=row.state,
+    )

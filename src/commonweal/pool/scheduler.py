@@ -1,0 +1,143 @@
+"""Who gets what: pure decisions over facts, without a database, a network or a clock.
+
+A member's facts are measured by the hub (speed at this job, link, reputation, the memory it ran out of), never
+claimed. ``choose`` ranks the queued units for one member that asks; ``decide`` says whether a group of units
+is to be folded now. Both are called inside short transactions and by the simulated pool alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from commonweal.core.work import Amount
+
+UnitStatus = Literal["queued", "leased", "submitted", "folded", "dropped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberFacts:
+    """``memory`` is what is free now, in bytes, and below what it ever failed on; ``rates`` is by job;
+    ``groups`` holds (job, group) of every group in which it already has or had a unit."""
+
+    id: str
+    roles: frozenset[str]
+    kinds: frozenset[str]
+    memory: int
+    reputation: float
+    rates: Mapping[str, float]
+    groups: frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitFacts:
+    id: str
+    job: str
+    group: str
+    kind: str
+    role: str
+    memory: int
+    min_reputation: float
+    prefers: str | None
+    excludes: frozenset[str]
+    amount: Amount
+    deadline: float
+    pickup_until: float
+    created: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """Unit ``unit``, ``amount`` of it, to be handed in after ``seconds`` at the latest."""
+
+    unit: str
+    amount: int
+    seconds: float
+
+
+def choose(
+    member: MemberFacts, units: Sequence[UnitFacts], busy: Mapping[str, int], now: float
+) -> list[Offer]:
+    """The units that ``member`` may have, best first.
+
+    Its own units (the ones that prefer it) come first; then the job with the fewest members at work
+    (``busy``), so that jobs share the pool evenly; then the oldest.
+    """
+    allowed = [unit for unit in units if _allowed(member, unit, now)]
+    allowed.sort(key=lambda u: (u.prefers != member.id, busy.get(u.job, 0), u.created, u.id))
+    offers = (_offer(member, unit, now) for unit in allowed)
+    return [offer for offer in offers if offer is not None]
+
+
+def _allowed(member: MemberFacts, unit: UnitFacts, now: float) -> bool:
+    return (
+        unit.role in member.roles
+        and unit.kind in member.kinds
+        and unit.memory <= member.memory
+        and unit.min_reputation <= member.reputation
+        and member.id not in unit.excludes
+        and (not unit.group or (unit.job, unit.group) not in member.groups)
+        and (unit.prefers is None or unit.prefers == member.id or now >= unit.pickup_until)
+    )
+
+
+def _offer(member: MemberFacts, unit: UnitFacts, now: float) -> Offer | None:
+    """As much as the member can do in the target time, or in what is left before the deadline."""
+    amount, rate = unit.amount, member.rates.get(unit.job)
+    left = unit.deadline - now
+    if left <= 0:
+        return None
+    if rate is None or rate <= 0:
+        return Offer(unit=unit.id, amount=amount.first, seconds=min(left, _patience(amount)))
+    asked = int(rate * min(amount.target_seconds, left))
+    if asked < amount.least:
+        asked = amount.least
+        if asked / rate > left:
+            return None
+    return Offer(unit=unit.id, amount=min(asked, amount.most), seconds=min(left, _patience(amount)))
+
+
+def _patience(amount: Amount) -> float:
+    """A member hands in what it has after a fifth more than the target time: a straggler never holds up the
+    others for long, and its work is not lost."""
+    return amount.target_seconds * 1.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where one unit of a group stands."""
+
+    status: UnitStatus
+    pickup_until: float
+
+
+Decision = Literal["wait", "fold"]
+
+
+def decide(units: Sequence[Progress], *, quorum: int, deadline: float, now: float) -> Decision:
+    """Whether a group is to be folded.
+
+    Folded when nothing more can come: every unit is handed in, dropped, or was not picked up in time while no
+    other is under way; or at the deadline, once ``quorum`` results are there or nobody works on it any more.
+    """
+    results = sum(unit.status == "submitted" for unit in units)
+    leased = any(unit.status == "leased" for unit in units)
+    waiting = any(unit.status == "queued" and now < unit.pickup_until for unit in units)
+    if now >= deadline:
+        return "fold" if results >= quorum or not leased else "wait"
+    if leased or waiting:
+        return "wait"
+    queued = any(unit.status == "queued" for unit in units)
+    return "fold" if results >= quorum or not queued else "wait"
+
+
+def reputation_after(reputation: float, accepted: bool) -> float:
+    """A moving judgement in [0, 1]: good work raises it slowly, bad work halves it (after BOINC's adaptive
+    replication: trust is earned by runs of valid results, and lost at once)."""
+    return reputation + (1 - reputation) * 0.05 if accepted else reputation * 0.5
+
+
+def smoothed(old: float | None, new: float, weight: float = 0.3) -> float:
+    """An exponentially weighted mean of measurements."""
+    return new if old is None else old + weight * (new - old)

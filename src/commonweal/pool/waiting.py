@@ -1,0 +1,110 @@
+"""Members that wait for work, and the wake-ups that PostgreSQL sends: one for each unit, never all.
+
+Lives on the hub's event loop. A unit's announcement wakes the member that it prefers if that one waits here,
+or else the one that has waited longest with the unit's role. A woken member that could not take the unit passes
+the wake on to the next, so no unit is left lying while somebody could do it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import psycopg
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Waiter:
+    """One waiting request."""
+
+    member: str
+    roles: frozenset[str]
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    by: Announcement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A unit is to be had."""
+
+    unit: str
+    role: str
+    prefers: str | None
+    tried: frozenset[str] = frozenset()
+
+
+class WaitingRoom:
+    """The requests that wait in this process, in order of arrival."""
+
+    def __init__(self) -> None:
+        self._waiters: dict[int, Waiter] = {}
+
+    def enter(self, member: str, roles: frozenset[str]) -> Waiter:
+        waiter = Waiter(member, roles)
+        self._waiters[id(waiter)] = waiter
+        return waiter
+
+    def leave(self, waiter: Waiter) -> None:
+        self._waiters.pop(id(waiter), None)
+
+    def wake(self, announcement: Announcement) -> None:
+        """Wake the best waiter for a unit, if there is one."""
+        for waiter in self._waiters.values():
+            fits = waiter.member == announcement.prefers if announcement.prefers else True
+            if (
+                fits
+                and announcement.role in waiter.roles
+                and not waiter.woken.is_set()
+                and waiter.member not in announcement.tried
+            ):
+                waiter.by = announcement
+                waiter.woken.set()
+                return
+
+    def pass_on(self, waiter: Waiter) -> None:
+        """The waiter found nothing that it may do: let the next one try."""
+        if waiter.by is not None:
+            by, waiter.by = waiter.by, None
+            waiter.woken.clear()
+            self.wake(Announcement(by.unit, by.role, by.prefers, by.tried | {waiter.member}))
+
+    def wake_all(self) -> None:
+        """After the connection to PostgreSQL was lost, announcements may have been missed."""
+        for waiter in self._waiters.values():
+            waiter.woken.set()
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+
+async def listen(
+    dsn: str, channels: dict[str, Callable[[str], None]], *, reconnected: Callable[[], None]
+) -> None:
+    """Deliver PostgreSQL notifications to ``channels`` until cancelled; reconnects when the server returns."""
+    delay = 0.2
+    while True:
+        try:
+            connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True, connect_timeout=10)
+            async with connection:
+                for channel in channels:
+                    await connection.execute(
+                        psycopg.sql.SQL("listen {}").format(psycopg.sql.Identifier(channel))
+                    )
+                reconnected()
+                delay = 0.2
+                async for notification in connection.notifies():
+                    channels[notification.channel](notification.payload)
+        except psycopg.OperationalError as error:
+            log.warning("listen.lost error=%s", error)
+        await asyncio.sleep(delay)
+        delay = min(delay * 2, 5.0)
+
+
+def parse_announcement(payload: str) -> Announcement:
+    """The payload that :func:`commonweal.pool.leases.announce` sends."""
+    unit, role, prefers = payload.split(" ")
+    return Announcement(unit, role, None if prefers == "-" else prefers)

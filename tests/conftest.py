@@ -1,0 +1,68 @@
+"""What every test may use: a real PostgreSQL server, a fresh database on it, and no network but loopback."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from commonweal.core.blobs import Blobs, open_blobs
+from commonweal.core.database import Database, connect, start_embedded
+
+_numbers = itertools.count()
+_connect = socket.socket.connect
+
+
+@pytest.fixture(autouse=True)
+def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def guarded(self: socket.socket, address: Any) -> None:
+        host = address[0] if isinstance(address, tuple) else ""
+        if self.family != socket.AF_UNIX and host not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a test tried to reach {host}")
+        _connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> str:
+    """An embedded PostgreSQL server of this test process; stopped when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="commonweal-tests-")) / "postgres"
+    return start_embedded(folder)
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> Iterator[str]:
+    """The URL of a fresh, empty database."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+    yield postgres_url.replace("/postgres?", f"/{name}?").replace("@/postgres", f"@/{name}")
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"drop database if exists {name} with (force)")
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A fresh database with all its tables."""
+    database = connect(database_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def engine(database: Database) -> sa.Engine:
+    return database.engine
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return open_blobs(str(tmp_path / "store"))

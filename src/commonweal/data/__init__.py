@@ -1,0 +1,1 @@
+"""Text in, token shards out: sources, tokenizers, shards, and which member reads which part."""

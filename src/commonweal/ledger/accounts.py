@@ -66,7 +66,7 @@ def open_account(conn: sa.Connection, account: AccountId, kind: AccountKind) -> 
     if (kind == "issuance") != (name == ISSUANCE):
         raise UserError(f"account '{name}' cannot be of kind {kind}", hint="there is one issuance account")
     statement = insert(accounts).values(account=name, kind=kind).on_conflict_do_nothing()
-    if conn.execute(statement).rowcount:
+    if conn.scalar(statement.returning(accounts.c.account)):
         return
     known = conn.scalar(sa.select(accounts.c.kind).where(accounts.c.account == name))
     if known != kind:

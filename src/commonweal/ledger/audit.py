@@ -1,8 +1,8 @@
 """The audit: proves that the books in the database are what they claim to be.
 
-Every journal is replayed (see :mod:`commonweal.ledger.replay`), and the running totals that payments rely on are
-compared with the postings. Each check is one statement and so sees one moment of the books: it runs beside
-payments, takes no locks, and raises no false alarm.
+Every journal is replayed (see :mod:`commonweal.ledger.replay`), and the running totals that payments rely on
+are compared with the postings. Each check is one statement and so sees one moment of the books: it runs
+beside payments, takes no locks, and raises no false alarm.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def verify(conn: sa.Connection) -> Verification:
         journals=replay.journals,
         unsealed=unsealed,
         accounts=count,
-        issued=issued,
+        issued=int(issued),
         head=replay.head,
         problems=tuple(replay.problems),
     )

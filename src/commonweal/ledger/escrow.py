@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
+from commonweal.core.errors import UserError
 from commonweal.ledger.accounts import HUB, AccountId, Balances, lock_accounts, open_account
 from commonweal.ledger.amounts import MICRO, checked
 from commonweal.ledger.holds import Hold, draw
@@ -70,12 +71,15 @@ def earn(
 ) -> Journal:
     """Pay members for accepted units, all of them in one journal, from an account or out of a hold.
 
-    A member that passes the probation with it gets its escrow too. Raises NotFound, InsufficientCredits, and
-    Conflict if ``key`` was used for something else. The same call again (whatever ``accepted`` and the policy
-    are by then) returns the first journal.
+    A member that passes the probation with it gets its escrow too. Raises UserError (an account that pays
+    itself; out of a hold it can), NotFound, InsufficientCredits, and Conflict if ``key`` was used for
+    something else. The same call again (whatever ``accepted`` and the policy are by then) returns the first
+    journal.
     """
     source, owner = (payer.key, payer.account) if isinstance(payer, Hold) else (payer, payer)
     due = sorted((earning.account, checked(earning.microcredits)) for earning in earnings)
+    if any(earning.account == payer for earning in earnings):
+        raise UserError(f"{owner} cannot pay itself", hint="hold the credits first and pay out of the hold")
     request = asked("earn", payer=source, due=due, memo=memo)
     locked = lock_accounts(conn, [owner, *(earning.account for earning in earnings)])
     past = {earning.account for earning in earnings if past_probation(earning, policy)}

@@ -7,8 +7,8 @@ A first line names the format, a last one the head of the chain::
     ...
     {"head": {"position": 1, "seal": "..."}}
 
-A journal's hash is that of its canonical JSON (sorted keys, no white space, UTF-8); a seal is the SHA-256 of the seal
-before it followed by the journal's hash, both in hexadecimal, and the first seal follows 64 zeros.
+A journal's hash is that of its canonical JSON (sorted keys, no white space, UTF-8); a seal is the SHA-256 of
+the seal before it followed by the journal's hash, both in hexadecimal, and the first seal follows 64 zeros.
 """
 
 from __future__ import annotations

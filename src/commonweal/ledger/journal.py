@@ -4,8 +4,9 @@ A journal has postings that sum to zero, and an idempotency key that its caller 
 same key and the same request returns the journal that is there; another request under the same key is
 refused. Keys and memos are public: they are part of the export.
 
-Everything here joins the caller's transaction. The order within one change matters: lock the accounts, then look
-for the key (a rival with the same request held the same locks, so its journal is visible now), then write.
+Everything here joins the caller's transaction. The order within one change matters: lock the accounts, then
+look for the key (a rival with the same request held the same locks, so its journal is visible now), then
+write.
 """
 
 from __future__ import annotations
@@ -126,8 +127,8 @@ def post(
 ) -> Journal:
     """Post a journal over the available credits of any number of accounts.
 
-    Raises UserError (it does not sum to zero), NotFound, InsufficientCredits, and Conflict if ``key`` was used
-    for something else. The same call again returns the first journal.
+    Raises UserError (it does not sum to zero), NotFound, InsufficientCredits, and Conflict if ``key`` was
+    used for something else. The same call again returns the first journal.
     """
     lines = merged(postings)
     if any(line.bucket != "available" for line in lines):
@@ -193,8 +194,12 @@ def history(
 
 
 def asked(kind: str, **details: Any) -> str:
-    """The hash of what a caller asked for, less its time: a retry comes later."""
-    return record_hash({"kind": kind, **details})
+    """The hash of what a caller asked for, less its time: a retry comes later. Raises UserError."""
+    try:
+        return record_hash({"kind": kind, **details})
+    except UnicodeEncodeError:
+        raise UserError("a name or memo cannot be written in UTF-8", hint="use printable characters") from
+        None
 
 
 def find(conn: sa.Connection, key: str, request: str) -> Journal | None:

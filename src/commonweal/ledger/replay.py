@@ -2,8 +2,8 @@
 
 Pure: it needs no database, so anyone can run it on a public export. It trusts nothing that it is given.
 
-Proven for each journal: its hash, its place in the chain, postings in canonical form that sum to zero, no balance
-that falls below zero but the issuance's, held credits that belong to a hold of the same account.
+Proven for each journal: its hash, its place in the chain, postings in canonical form that sum to zero, no
+balance that falls below zero but the issuance's, held credits that belong to a hold of the same account.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ class Replay:
             return
         account, change = held[0]
         owner, remaining = self.holds.get(key, (account, 0))
-        if owner != account or remaining + change < 0 or (change > 0) != (journal["kind"] == "hold"):
+        makes = journal["kind"] == "hold" and journal["key"] == key and not remaining
+        if owner != account or remaining + change < 0 or (change > 0) != makes:
             self.report(f"{name} moves {change} of the hold '{key}' of {owner} that has {remaining}")
         self.holds[key] = (owner, remaining + change)
         if not self.holds[key][1]:

@@ -1,9 +1,10 @@
 """The tables of the books, and the triggers that keep them append-only.
 
 ``ledger_journals`` and ``ledger_postings`` are the books: written once, never changed (:data:`TRIGGERS` makes
-the database refuse). ``ledger_accounts`` and ``ledger_holds`` are running totals of them, kept because a payment
-must know a balance at once; :mod:`commonweal.ledger.audit` proves that they agree. ``ledger_seals`` chains the
-journals: a row comes with its journal, empty, and is filled once (see :mod:`commonweal.ledger.chain`).
+the database refuse). ``ledger_accounts`` and ``ledger_holds`` are running totals of them, kept because a
+payment must know a balance at once; :mod:`commonweal.ledger.audit` proves that they agree. ``ledger_seals``
+chains the journals: a row comes with its journal, empty, and is filled once (see
+:mod:`commonweal.ledger.chain`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Models by transformers configuration: built, read and written as vectors, saved, sampled."""

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from commonweal.core.errors import InsufficientCredits
 from commonweal.core.ids import MemberId
 from commonweal.core.work import Payment
-from commonweal.ledger.accounts import ISSUANCE, AccountId, open_account
+from commonweal.ledger.accounts import HUB, ISSUANCE, AccountId, lock_accounts, open_account
 from commonweal.ledger.escrow import Earning, EscrowPolicy, earn
 from commonweal.ledger.escrow import forfeit as forfeit_escrow
 from commonweal.ledger.holds import find_hold, hold, release
@@ -57,6 +57,14 @@ def fund(
     key = f"{job}:budget:{number}"
     hold(connection, key=key, account=AccountId(owner), microcredits=microcredits, memo=job, now=now)
     return key
+
+
+def lock(connection: sa.Connection, job: sa.Row[Any], payees: Sequence[MemberId]) -> None:
+    """Lock every account that a fold may touch, in the ledger's order, so that two folds cannot deadlock."""
+    open_account(connection, HUB, "hub")
+    lock_accounts(
+        connection, [HUB, AccountId(job.owner), *sorted({member_account(member) for member in payees})]
+    )
 
 
 def pay(connection: sa.Connection, job: sa.Row[Any], payments: Sequence[Payment], now: float) -> int:

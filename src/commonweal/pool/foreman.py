@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from commonweal.core.database import Database
-from commonweal.core.errors import CommonwealError, Unavailable
+from commonweal.core.errors import CommonwealError, InsufficientCredits, Unavailable
 from commonweal.core.hashing import BlobHash
 from commonweal.core.ids import JobId, MemberId
 from commonweal.core.work import Fold, Job, JobFactory, MemberView, Plan, Result, Verdict
@@ -73,13 +73,17 @@ class Foreman:
     def step(self, job_id: str, now: float) -> bool:
         """Do the next thing for a job, if there is one; True if something was done.
 
-        A job whose code fails is marked failed with the reason; the database or the store being away is
-        raised as Unavailable, and the same step is tried again later.
+        A job whose budget is used up is paused, with its results kept until it is funded again. A job whose
+        code fails is marked failed with the reason. The database or the store being away is raised as
+        Unavailable, and the same step is tried again later.
         """
         try:
             return self._step(job_id, now)
         except Unavailable:
             raise
+        except InsufficientCredits as error:
+            self._pause(job_id, error, now)
+            return True
         except Exception as error:
             log.exception("job.failed job=%s", job_id)
             self._fail(job_id, error, now)
@@ -124,9 +128,10 @@ class Foreman:
         self._fault("before fold")
         fold = job.fold(row.state, results, now)
         self._fault("folded")
+        accounts.lock(connection, row, [v.member for v in fold.verdicts])
         spent = accounts.pay(connection, row, fold.payments, now)
         self._fault("paid")
-        _judge(connection, fold.verdicts)
+        _judge(connection, row, fold.verdicts, now)
         _close(connection, row, group, [r.unit_key for r in results])
         _record(connection, row, fold, spent, now)
         if fold.status != "running":
@@ -134,6 +139,16 @@ class Foreman:
             self._jobs.pop(row.id, None)
         self._fault("recorded")
         log.info("job.folded job=%s round=%d status=%s", row.id, row.rounds, fold.status)
+
+    def _pause(self, job_id: str, error: InsufficientCredits, now: float) -> None:
+        """The fold was rolled back; its units stay handed in, and are folded when the job is resumed."""
+        message = f"budget used up: {error.message}"
+        with self._database.transaction() as connection:
+            connection.execute(
+                jobs.update()
+                .where(jobs.c.id == job_id, jobs.c.status == "running")
+                .values(status="paused", message=message[:2000], updated=now)
+            )
 
     def _fail(self, job_id: str, error: Exception, now: float) -> None:
         message = str(error) if isinstance(error, CommonwealError) else f"{type(error).__name__}: {error}"
@@ -228,8 +243,9 @@ def _result(unit: sa.Row[Any]) -> Result:
     )
 
 
-def _judge(connection: sa.Connection, verdicts: Sequence[Verdict]) -> None:
-    for verdict in sorted(verdicts, key=lambda v: v.member):
+def _judge(connection: sa.Connection, row: sa.Row[Any], verdicts: Sequence[Verdict], now: float) -> None:
+    """Good work raises a member's reputation; bad work lowers it and costs what it has in escrow."""
+    for verdict in sorted(verdicts, key=lambda v: (v.member, v.unit_key)):
         if not verdict.accepted and verdict.fault == "none":
             continue
         old = connection.execute(
@@ -241,6 +257,8 @@ def _judge(connection: sa.Connection, verdicts: Sequence[Verdict]) -> None:
             .where(members.c.id == verdict.member)
             .values({members.c.reputation: reputation_after(old, verdict.accepted), counter: counter + 1})
         )
+        if not verdict.accepted:
+            accounts.forfeit(connection, verdict.member, key=f"{row.id}:{verdict.unit_key}:forfeit", now=now)
 
 
 def _close(

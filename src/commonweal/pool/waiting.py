@@ -49,7 +49,17 @@ class WaitingRoom:
         return waiter
 
     def leave(self, waiter: Waiter) -> None:
+        """Go. An announcement that came too late for this waiter is for another."""
         self._waiters.pop(id(waiter), None)
+        if waiter.by is not None:
+            self.wake(waiter.by)
+
+    def heard(self, waiter: Waiter) -> Announcement | None:
+        """What woke the waiter; from now on it can be woken again. To be called *before* looking for work, so
+        that what is announced while it looks is not missed."""
+        by, waiter.by = waiter.by, None
+        waiter.woken.clear()
+        return by
 
     def wake(self, announcement: Announcement) -> None:
         """Wake the best waiter for a unit, if there is one."""
@@ -65,12 +75,10 @@ class WaitingRoom:
                 waiter.woken.set()
                 return
 
-    def pass_on(self, waiter: Waiter) -> None:
-        """The waiter found nothing that it may do: let the next one try."""
-        if waiter.by is not None:
-            by, waiter.by = waiter.by, None
-            waiter.woken.clear()
-            self.wake(Announcement(by.unit, by.role, by.prefers, by.tried | {waiter.member}))
+    def pass_on(self, waiter: Waiter, heard: Announcement | None) -> None:
+        """The waiter did not take the unit that woke it: let the next one try."""
+        if heard is not None:
+            self.wake(Announcement(heard.unit, heard.role, heard.prefers, heard.tried | {waiter.member}))
 
     def wake_all(self) -> None:
         """After the connection to PostgreSQL was lost, announcements may have been missed."""

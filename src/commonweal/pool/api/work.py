@@ -69,10 +69,12 @@ async def _wait_for_work(hub: Hub, member: MemberId, body: wire.LeaseRequest) ->
     waiter = hub.waiting.enter(member, frozenset(body.roles))
     try:
         while True:
+            heard = hub.waiting.heard(waiter)
             found = await run_in_threadpool(_try_lease, hub, member, body)
+            if heard is not None and (found is None or found.unit != heard.unit):
+                hub.waiting.pass_on(waiter, heard)
             if found is not None:
                 return found
-            hub.waiting.pass_on(waiter)
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:
                 return None
@@ -142,12 +144,14 @@ def seen(
 ) -> None:
     """Note that a member is here. Written at most once a second while nothing changes."""
     values: dict[str, object] = {"last_seen": now, "state": state}
+    changed = [members.c.state != state, members.c.last_seen < now - 1]
     if free_memory is not None:
         values["free_memory"] = free_memory
+        changed.append(members.c.free_memory == 0)
     connection.execute(
         members.update()
         .where(members.c.id == member, members.c.state != "banned")
-        .where(sa.or_(members.c.state != state, members.c.last_seen < now - 1))
+        .where(sa.or_(*changed))
         .values(values)
     )
 

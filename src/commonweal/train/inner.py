@@ -1,0 +1,159 @@
+"""Inner steps: AdamW on one member's machine, between two synchronizations.
+
+The only module here that needs torch besides the simulation; the hub never imports it. A model is anything
+that takes ``input_ids`` and ``labels`` and answers with a ``loss`` (every causal language model of transformers);
+its trainable parameters are seen from outside as one flat float32 vector in the order of their names.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from commonweal.train.codecs import Vector
+
+LearningRate = Callable[[int], float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InnerOptions:
+    """AdamW's settings. Weight decay spares vectors (norms and biases), as is usual for language models."""
+
+    beta1: float = 0.9
+    beta2: float = 0.95
+    eps: float = 1e-8
+    weight_decay: float = 0.1
+    grad_clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
+            raise ValueError("beta1, beta2: must be at least 0 and below 1")
+        if self.eps <= 0 or self.weight_decay < 0 or self.grad_clip < 0:
+            raise ValueError("eps: must be above 0; weight_decay, grad_clip: must not be negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReport:
+    """What was done: the loss before each step, the tokens seen, wall seconds, and whether it was cut short."""
+
+    losses: list[float] = field(default_factory=list)
+    tokens: int = 0
+    seconds: float = 0.0
+    stopped: bool = False
+
+
+def trainable_names(model: nn.Module) -> list[str]:
+    """The names of the parameters that train, sorted: the order of the flat vector. Tied weights count once."""
+    return sorted(name for name, parameter in model.named_parameters() if parameter.requires_grad)
+
+
+def read_vector(model: nn.Module, names: Sequence[str]) -> Vector:
+    """The named parameters, one after the other, as a new float32 array."""
+    parameters = dict(model.named_parameters())
+    parts = [parameters[name].detach().to("cpu", torch.float32).reshape(-1).numpy() for name in names]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
+
+
+def write_vector(model: nn.Module, names: Sequence[str], vector: Vector) -> None:
+    """Set the named parameters from a flat vector. Raises ValueError if its size does not fit."""
+    parameters = dict(model.named_parameters())
+    if vector.size != sum(parameters[name].numel() for name in names):
+        raise ValueError(f"a vector of {vector.size} numbers does not fit the parameters")
+    offset = 0
+    with torch.no_grad():
+        for name in names:
+            parameter = parameters[name]
+            part = vector[offset : offset + parameter.numel()]
+            parameter.copy_(torch.from_numpy(np.ascontiguousarray(part)).reshape(parameter.shape))
+            offset += parameter.numel()
+
+
+class InnerOptimizer:
+    """AdamW over the named parameters of a model, kept by its member from round to round."""
+
+    def __init__(self, model: nn.Module, names: Sequence[str], options: InnerOptions) -> None:
+        self.model = model
+        self.names = list(names)
+        self.options = options
+        parameters = dict(model.named_parameters())
+        self._parameters = [parameters[name] for name in self.names]
+        groups = [
+            {"params": [p for p in self._parameters if p.dim() >= 2], "weight_decay": options.weight_decay},
+            {"params": [p for p in self._parameters if p.dim() < 2], "weight_decay": 0.0},
+        ]
+        betas = (options.beta1, options.beta2)
+        self._adam = torch.optim.AdamW(
+            [g for g in groups if g["params"]], lr=0.0, betas=betas, eps=options.eps
+        )
+
+    def step(self, lr: float) -> None:
+        """One AdamW step along the gradients that are there, then forget them."""
+        if self.options.grad_clip:
+            torch.nn.utils.clip_grad_norm_(self._parameters, self.options.grad_clip)
+        for group in self._adam.param_groups:
+            group["lr"] = lr
+        self._adam.step()
+        self._adam.zero_grad(set_to_none=True)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """The moments by parameter name, flat enough for safetensors."""
+        tensors: dict[str, torch.Tensor] = {}
+        for name, parameter in zip(self.names, self._parameters, strict=True):
+            for key, value in self._adam.state.get(parameter, {}).items():
+                tensors[f"{key}:{name}"] = value
+        return tensors
+
+    def load_state(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Take up what :meth:`state` gave."""
+        for name, parameter in zip(self.names, self._parameters, strict=True):
+            found = {
+                key: tensors[f"{key}:{name}"].clone()
+                for key in ("step", "exp_avg", "exp_avg_sq")
+                if f"{key}:{name}" in tensors
+            }
+            if found:
+                self._adam.state[parameter] = found
+
+
+def run_steps(
+    optimizer: InnerOptimizer,
+    batches: Iterator[Any],
+    steps: int,
+    learning_rate: LearningRate,
+    *,
+    first_step: int = 0,
+    should_stop: Callable[[], bool] = lambda: False,
+    seconds: float = math.inf,
+    on_step: Callable[[int], None] = lambda done: None,
+) -> StepReport:
+    """Take up to ``steps`` inner steps; ``learning_rate(first_step + i)`` is the rate of the i-th.
+
+    ``batches`` yields token ids as int64 arrays or tensors of shape (batch, time). Stops early, keeping what was
+    done, when ``should_stop`` says so or ``seconds`` of wall time have passed; at least one step is taken
+    unless ``should_stop`` holds from the start.
+    """
+    losses: list[float] = []
+    tokens = 0
+    started = time.monotonic()
+    device = next(optimizer.model.parameters()).device
+    optimizer.model.train()
+    for i in range(steps):
+        if should_stop() or (i and time.monotonic() - started >= seconds):
+            break
+        ids = torch.as_tensor(next(batches), dtype=torch.int64).to(device)
+        loss = optimizer.model(input_ids=ids, labels=ids).loss
+        loss.backward()
+        losses.append(float(loss.detach()))
+        tokens += ids.numel()
+        optimizer.step(learning_rate(first_step + i))
+        on_step(i + 1)
+    return StepReport(
+        losses=losses, tokens=tokens, seconds=time.monotonic() - started, stopped=len(losses) < steps
+    )

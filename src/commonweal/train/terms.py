@@ -1,0 +1,163 @@
+"""How the next round is done: how many inner steps, which codec, which part of the weights, and how long.
+
+Pure functions of the settings, the state and what was measured of the members. The planner is asked where the
+settings allow it and there is something measured to plan with.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from commonweal.core.work import Amount, MemberView
+from commonweal.train.config import RoundSettings, TrainSettings
+from commonweal.train.planner import (
+    CODEC_COSTS,
+    MemberSpeed,
+    PlannerOptions,
+    Situation,
+    evaluate_choice,
+    plan_communication,
+)
+from commonweal.train.schedule import SyncOptions, inner_steps
+from commonweal.train.state import TrainState
+
+FIRST_SECONDS = 300.0
+"""How long a round may compute before any speed is known."""
+
+PLANNED_FRAGMENTS = (1, 2, 4, 8)
+
+Fragments = Mapping[int, Sequence[tuple[int, int]]]
+"""The parts ``(start, stop)`` of the vector, by how many there are."""
+
+_MOST_TIMES_TYPICAL = 4
+_LATENCY_SECONDS = 0.05
+_NEAR = 1.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundTerms:
+    """The terms of one round; ``bytes_up`` and ``bytes_down`` is what one member is expected to move."""
+
+    inner_steps: int
+    total_steps: int
+    codec_up: str
+    codec_down: str
+    start: int
+    stop: int
+    reason: str
+    bytes_up: float
+    bytes_down: float
+
+
+def total_steps(settings: TrainSettings, state: TrainState, members: int) -> int:
+    """The job's length in inner steps of a typical member.
+
+    Where the job ends by tokens, it is what ``members`` at one step's tokens each would need for the rest: an
+    estimate that settles as the job goes on, for the learning rate to decay by.
+    """
+    if settings.train.steps is not None:
+        return settings.train.steps
+    left = max(0, (settings.train.tokens or 0) - state.totals.tokens)
+    return max(1, state.step + math.ceil(left / (settings.train.tokens_per_step * members)))
+
+
+def choose_terms(
+    settings: TrainSettings, state: TrainState, members: Sequence[MemberView], fragments: Fragments
+) -> RoundTerms:
+    """The terms of the round that ``state`` is before, for these members (at least one)."""
+    rounds, total = settings.rounds, total_steps(settings, state, len(members))
+    sync = SyncOptions(first=rounds.first_inner_steps, last=rounds.last_inner_steps, growth=rounds.growth)
+    steps = max(1, inner_steps(state.step, total, sync))
+    parameters = fragments[1][0][1]
+    choice = _planned(rounds, members, steps, parameters)
+    parts = fragments[choice.fragments if choice.fragments in fragments else 1]
+    steps = max(1, min(steps * choice.stretch, max(1, total - state.step)) // choice.split)
+    start, stop = parts[state.round % len(parts)]
+    return RoundTerms(
+        inner_steps=steps,
+        total_steps=total,
+        codec_up=choice.codec_up,
+        codec_down=choice.codec_down,
+        start=start,
+        stop=stop,
+        reason=choice.reason,
+        bytes_up=_size(choice.codec_up, stop - start),
+        bytes_down=_size(choice.codec_down, stop - start),
+    )
+
+
+def choose_amount(rounds: RoundSettings, steps: int, members: Sequence[MemberView]) -> Amount:
+    """How many steps to ask of whom. The median member is asked for the typical ``steps`` and the others for
+    what they can do in the same time."""
+    rates = [m.rate for m in members if m.rate]
+    seconds = rounds.seconds or (steps / statistics.median(rates) if rates else FIRST_SECONDS)
+    return Amount(least=1, most=_MOST_TIMES_TYPICAL * steps, first=steps, target_seconds=seconds)
+
+
+def deadline_after(terms: RoundTerms, amount: Amount, members: Sequence[MemberView]) -> float:
+    """Seconds from now until the round is folded with what is there: the time that members have to compute,
+    twice what the slowest measured link needs, and a margin."""
+    uploads = [m.upload for m in members if m.upload]
+    downloads = [m.download for m in members if m.download]
+    transfer = terms.bytes_up / min(uploads, default=math.inf) + terms.bytes_down / min(
+        downloads, default=math.inf
+    )
+    return 1.5 * amount.target_seconds + min(2 * transfer, 3600.0) + 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choice:
+    """``split`` is by how much a round is shorter than H, as it carries one of several fragments."""
+
+    codec_up: str
+    codec_down: str
+    stretch: int = 1
+    fragments: int = 1
+    split: int = 1
+    reason: str
+
+
+def _planned(rounds: RoundSettings, members: Sequence[MemberView], steps: int, parameters: int) -> _Choice:
+    speeds = tuple(
+        MemberSpeed(step_seconds=1 / m.rate, upload=m.upload, download=m.download)
+        for m in members
+        if m.rate and m.upload and m.download
+    )
+    if not rounds.plan or not speeds:
+        reason = "as set in the job" if not rounds.plan else "as set in the job: no link is measured yet"
+        return _Choice(
+            codec_up=rounds.codec_up, codec_down=rounds.codec_down, fragments=rounds.fragments, reason=reason
+        )
+    situation = Situation(members=speeds, parameters=parameters, inner_steps=steps)
+    most = max(PLANNED_FRAGMENTS) if rounds.overlap else 1
+    options = PlannerOptions(share=rounds.comm_share, most_fragments=most, latency_seconds=_LATENCY_SECONDS)
+    plan = plan_communication(situation, options)
+    best = plan.chosen
+    up, down, reason = best.codec, best.codec, plan.reason
+    if not plan.within_share and _hardly_worse(rounds.codec_up, best.stretch, best.share, situation, options):
+        # What is waited for is latency, which no codec shortens: then the least waiting is not worth any harm.
+        up, down = rounds.codec_up, rounds.codec_down
+        reason = f"{up}, H x {best.stretch}: no codec waits much less than {best.share:.1%} of a round"
+    return _Choice(
+        codec_up=up,
+        codec_down=down,
+        stretch=best.stretch,
+        fragments=max(best.fragments, rounds.fragments),
+        split=best.fragments,
+        reason=reason,
+    )
+
+
+def _hardly_worse(
+    codec: str, stretch: int, share: float, situation: Situation, options: PlannerOptions
+) -> bool:
+    cost = next((c for c in CODEC_COSTS if c.name == codec), None)
+    return cost is not None and evaluate_choice(situation, options, cost, stretch, 1).share <= _NEAR * share
+
+
+def _size(codec: str, elements: int) -> float:
+    known = {cost.name: cost.bytes_per_parameter for cost in CODEC_COSTS}
+    return known.get(codec.partition(":")[0], 4.0) * elements

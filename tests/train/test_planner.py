@@ -1,0 +1,138 @@
+"""The planner: gentle where the links allow it, within the share where anything is, and it says why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from commonweal.train.codecs import make_codec
+from commonweal.train.planner import (
+    CODEC_COSTS,
+    MemberSpeed,
+    PlannerOptions,
+    Situation,
+    plan_communication,
+)
+
+OPTIONS = PlannerOptions()
+speeds = st.builds(
+    MemberSpeed,
+    step_seconds=st.floats(0.01, 10),
+    upload=st.floats(1e3, 1e9),
+    download=st.floats(1e3, 1e9),
+)
+situations = st.builds(
+    Situation,
+    members=st.lists(speeds, min_size=1, max_size=5).map(tuple),
+    parameters=st.integers(10_000, 10**10),
+    inner_steps=st.integers(1, 500),
+    fold_seconds=st.floats(0, 10),
+)
+
+
+def situation(**changes: Any) -> Situation:
+    link = changes.pop("link", 1e6)
+    member = MemberSpeed(step_seconds=changes.pop("step", 1.0), upload=link, download=2 * link)
+    return Situation(
+        **{
+            "members": (member,) * 4,
+            "parameters": 10_000_000,
+            "inner_steps": 32,
+            "fold_seconds": 0.1,
+            **changes,
+        }
+    )
+
+
+def test_on_a_fast_link_nothing_is_compressed() -> None:
+    plan = plan_communication(situation(link=1e9), OPTIONS)
+    assert (plan.chosen.codec, plan.chosen.stretch, plan.chosen.fragments) == ("fp32", 1, 1)
+    assert "nothing does less harm" in plan.reason
+
+
+def test_the_slower_the_link_the_fewer_the_bits() -> None:
+    chosen = [plan_communication(situation(link=link), OPTIONS).chosen for link in (1e9, 2e7, 6e6, 3e6, 1e6)]
+    assert [c.codec for c in chosen] == ["fp32", "int8", "int4", "int4", "int2"]
+
+
+def test_the_slowest_member_decides() -> None:
+    fast = MemberSpeed(step_seconds=1.0, upload=1e9, download=1e9)
+    slow = MemberSpeed(step_seconds=1.0, upload=1e6, download=1e6)
+    mixed = situation(members=(fast, fast, slow))
+    assert (
+        plan_communication(mixed, OPTIONS).chosen
+        == plan_communication(situation(members=(slow,)), OPTIONS).chosen
+    )
+
+
+@given(situations)
+def test_the_chosen_is_the_least_harmful_that_fits(here: Situation) -> None:
+    plan = plan_communication(here, OPTIONS)
+    assert plan.within_share == (plan.chosen.share <= OPTIONS.share)
+    if plan.within_share and plan.least_harmful_rejected:
+        assert plan.least_harmful_rejected.harm < plan.chosen.harm
+        assert plan.least_harmful_rejected.share > OPTIONS.share
+    if not plan.within_share:
+        assert "too slow" in plan.reason
+
+
+@given(situations, st.floats(1, 100))
+def test_a_faster_link_never_harms_more(here: Situation, factor: float) -> None:
+    faster = Situation(
+        members=tuple(
+            MemberSpeed(step_seconds=m.step_seconds, upload=m.upload * factor, download=m.download * factor)
+            for m in here.members
+        ),
+        parameters=here.parameters,
+        inner_steps=here.inner_steps,
+        fold_seconds=here.fold_seconds,
+    )
+    before, after = plan_communication(here, OPTIONS), plan_communication(faster, OPTIONS)
+    if before.within_share:
+        assert after.within_share
+        assert after.chosen.harm <= before.chosen.harm
+    else:
+        assert after.chosen.share <= before.chosen.share
+
+
+def test_overlap_hides_a_transfer_that_is_shorter_than_the_computing() -> None:
+    here = situation(link=4e5, parameters=30_000_000)
+    plan = plan_communication(here, PlannerOptions(overlap_harm=0.001))
+    assert plan.chosen.fragments > 1
+    assert plan.within_share
+    assert "while computing" in plan.reason
+
+
+def test_when_nothing_fits_it_says_so_and_waits_as_little_as_it_can() -> None:
+    plan = plan_communication(situation(link=1e3, parameters=10**9), OPTIONS)
+    assert not plan.within_share
+    assert plan.chosen.codec == "topk"
+    assert "too slow" in plan.reason
+
+
+@pytest.mark.parametrize("cost", CODEC_COSTS, ids=lambda cost: cost.name)
+def test_the_table_of_costs_tells_the_size_on_the_wire(cost: Any) -> None:
+    import numpy as np
+
+    x = np.random.default_rng(0).standard_normal(200_000).astype(np.float32)
+    assert len(make_codec(cost.name).encode(x, seed=0)) / x.size == pytest.approx(
+        cost.bytes_per_parameter, rel=0.02
+    )
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: MemberSpeed(step_seconds=0, upload=1, download=1),
+        lambda: PlannerOptions(share=0),
+        lambda: PlannerOptions(most_stretch=0),
+        lambda: situation(inner_steps=0),
+        lambda: situation(members=()),
+    ],
+)
+def test_impossible_values_are_refused(make: Any) -> None:
+    with pytest.raises(ValueError, match=":"):
+        make()

@@ -95,5 +95,5 @@ def test_the_share_is_whole_and_never_more_than_all(microcredits: int, share: fl
 
 @pytest.mark.parametrize("wrong", [{"share": 1.1}, {"share": -0.1}, {"units": -1}, {"share": float("nan")}])
 def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="share|units"):
+    with pytest.raises(ValueError, match=r"share|units"):
         EscrowPolicy(**wrong)

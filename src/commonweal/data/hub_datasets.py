@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from commonweal.core.errors import CommonwealError, DataError, Unavailable
 from commonweal.data.files import text_of_row
 
+_HINT = "check path, config, split and revision"
 _BUILDERS = {
     ".parquet": "parquet",
     ".jsonl": "json",
@@ -51,7 +54,7 @@ def _next_row(rows: Iterator[dict[str, Any]], where: str) -> dict[str, Any] | No
     except CommonwealError:
         raise
     except Exception as error:
-        raise _translated(error, where) from error
+        raise hub_error(error, where, hint=_HINT) from error
 
 
 def _open(location: str, *, config: str | None, split: str, revision: str | None) -> Any:
@@ -66,7 +69,7 @@ def _open(location: str, *, config: str | None, split: str, revision: str | None
     try:
         return load_dataset(builder, config, data_files=files, split=split, revision=revision, streaming=True)
     except Exception as error:
-        raise _translated(error, location) from error
+        raise hub_error(error, location, hint=_HINT) from error
 
 
 def _builder_of(location: str) -> tuple[str, str | None]:
@@ -84,11 +87,20 @@ def _builder_of(location: str) -> tuple[str, str | None]:
     return location, None
 
 
-def _translated(error: Exception, where: str) -> CommonwealError:
-    """The library raises whatever its file system, parser or HTTP client raised; say it in our words."""
+def hub_error(error: Exception, where: str, *, hint: str) -> CommonwealError:
+    """The libraries raise whatever their file system, parser or HTTP client raised; say it in our words."""
     said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if isinstance(error, ConnectionError | TimeoutError) or "offline" in said.lower():
+    if _is_network(error):
         return Unavailable(
             f"{where}: cannot be reached: {said}", hint="check the network, or use local files"
         )
-    return DataError(f"{where}: {said}", hint="check path, config, split and revision")
+    return DataError(f"{where}: {said}", hint=hint)
+
+
+def _is_network(error: BaseException | None) -> bool:
+    """Whether a connection failed somewhere in the chain of causes."""
+    while error is not None:
+        if isinstance(error, ConnectionError | TimeoutError | httpx.TransportError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from commonweal.core.errors import ConfigError, DataError
 from commonweal.core.hashing import BlobHash, content_hash
+from commonweal.data.hub_datasets import hub_error
 
 END_OF_TEXT = "<|endoftext|>"
 SPECIAL_TOKENS = (END_OF_TEXT, "<|user|>", "<|assistant|>", "<|end|>")
@@ -198,10 +199,8 @@ def _fetch(name: str, work: Path) -> Path:
     try:
         AutoTokenizer.from_pretrained(name, trust_remote_code=False).save_pretrained(str(work))
     except Exception as error:
-        said = str(error).strip().splitlines()[0]
-        raise DataError(
-            f"tokenizer '{name}': {said}", hint="check the name, or give a local folder"
-        ) from error
+        where = f"tokenizer '{name}'"
+        raise hub_error(error, where, hint="check the name, or give a local folder") from error
     return work
 
 

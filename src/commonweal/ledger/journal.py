@@ -198,8 +198,7 @@ def asked(kind: str, **details: Any) -> str:
     try:
         return record_hash({"kind": kind, **details})
     except UnicodeEncodeError:
-        raise UserError("a name or memo cannot be written in UTF-8", hint="use printable characters") from
-        None
+        raise UserError("a name or memo is not Unicode text", hint="use printable characters") from None
 
 
 def find(conn: sa.Connection, key: str, request: str) -> Journal | None:

@@ -15,6 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import httpx
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -78,11 +79,12 @@ def load_checkpoint(location: str) -> Any:
                 use_safetensors=True,
                 trust_remote_code=False,
             )
-    except ConnectionError as error:
-        raise Unavailable(
-            f"model.checkpoint: '{location}' cannot be reached: {_first_line(error)}"
-        ) from error
     except Exception as error:
+        if _is_network(error):
+            raise Unavailable(
+                f"model.checkpoint: '{location}' cannot be reached: {_first_line(error)}",
+                hint="check the network, or give a local folder",
+            ) from error
         raise ConfigError(
             f"model.checkpoint: '{location}' cannot be loaded: {_first_line(error)}",
             hint="give a folder with config.json and model.safetensors, or a model's name on the hub",
@@ -220,6 +222,15 @@ def _impossible(error: Exception, model_type: str) -> ConfigError:
         f"model.config: not a possible '{model_type}': {_first_line(error)}",
         hint="change the sizes that it names, or leave them out",
     )
+
+
+def _is_network(error: BaseException | None) -> bool:
+    """Whether a connection failed somewhere in the chain of causes."""
+    while error is not None:
+        if isinstance(error, ConnectionError | TimeoutError | httpx.TransportError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _first_line(error: BaseException) -> str:

@@ -33,7 +33,7 @@ from commonweal.pool.worker.store import HeldLease, Store
 TEMPO = Tempo(tick=0.005, grace=0.5, stuck=0.1, rest=1.0, longest_rest=60.0)
 GOOD = Conditions(minute=0, on_battery=False, others_load=0.0)
 BATTERY = Conditions(minute=0, on_battery=True, others_load=0.0)
-PATIENT = 5.0
+PATIENT = 20.0
 """Seconds after which something that should have happened has not."""
 
 

@@ -107,9 +107,9 @@ def test_a_job_is_done_and_paid(machine: Machine, hub: Any, tmp_path: Path) -> N
     assert len(machine.saw(events.Submitted)) == 3
     client = HubClient(hub.url, version="0.1.0", key=hub.keys.admin)
     retry, stop = Retry(SystemClock(), Random(0)), threading.Event()
-    downloads = Downloads(client, Cache(tmp_path / "cache", 10**8), retry, Meter(SystemClock()))
-    name = content_hash(DATA)
-    with downloads._cache.continuing(name, 0) as file:
+    cache, name = Cache(tmp_path / "cache", 10**8), content_hash(DATA)
+    downloads = Downloads(client, cache, retry, Meter(SystemClock()))
+    with cache.continuing(name, 0) as file:
         file.write(DATA[:1_234_567])
     assert downloads.get(name, stop) == DATA
     client.close()
@@ -124,11 +124,19 @@ def test_ctrl_c_frees_the_unit_at_once(machine: Machine, hub: Any) -> None:
     assert hub.member("other").lease(wait=2) is not None  # long before the lease would have run out
 
 
-def test_a_hub_that_is_started_again(machine: Machine, hub: Any, start_hub: Callable[..., Any]) -> None:
-    """The hub ends while the member waits in a long poll; the other one, at another port, stands in for it."""
+def test_a_hub_that_ends_during_a_long_poll_is_waited_for(machine: Machine, hub: Any) -> None:
     until(lambda: machine.saw(events.Joined))
     hub.stop()
     until(lambda: machine.saw(events.Waiting))
     assert machine.thread.is_alive()
     machine.end()
     assert machine.events[-1] == events.Left(told=False)
+
+
+@pytest.mark.xfail(strict=True, reason="the hub lends to a long poll whose member has hung up")
+def test_who_left_while_waiting_is_lent_nothing(machine: Machine, hub: Any) -> None:
+    until(lambda: any(row["state"] == "idle" for row in hub.admin.get("/members").json()))
+    time.sleep(0.5)  # the long poll is under way; nothing outside the hub can see it
+    machine.end()
+    hub.submit_job(rounds=1, units=1)
+    assert hub.member("other").lease(wait=3) is not None

@@ -1,0 +1,391 @@
+"""The command line: parses, wires, shows. The environment is read here and nowhere else.
+
+Exit codes: 0 done; 1 the work failed; 2 the request is wrong; 3 refused; 4 something is away; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from commonweal import __version__, console
+from commonweal.core.errors import CommonwealError, ConfigError, UserError
+from commonweal.core.hashing import BlobHash
+from commonweal.pool.client import PoolClient
+
+app = typer.Typer(
+    name="commonweal",
+    help="A public cloud for foundation models, made of machines that people already have.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+DEFAULT_FOLDER = Path("~/.commonweal")
+
+HubOption = Annotated[str, typer.Option("--hub", envvar="COMMONWEAL_HUB", help="The hub's address.")]
+KeyOption = Annotated[str, typer.Option("--key", envvar="COMMONWEAL_KEY", help="Your key at the hub.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def main() -> None:
+    """The entry point: errors become a message and an exit code, never a traceback."""
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as error:
+        sys.exit(error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except CommonwealError as error:
+        console.print_error(error)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if error.__class__.__module__.startswith(("click", "typer")):
+            error.show()  # type: ignore[attr-defined]
+            sys.exit(2)
+        raise
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"commonweal {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False,
+) -> None:
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    for noisy in ("alembic", "httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+@app.command()
+def hub(
+    folder: Annotated[Path, typer.Option(help="Where the hub keeps its state.")] = DEFAULT_FOLDER / "hub",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any.")] = 8400,
+    database: Annotated[
+        str, typer.Option(help="postgresql://... of your own server; the embedded one if left out.")
+    ] = "",
+    store: Annotated[str, typer.Option(help="Blob store: a folder or s3://bucket/prefix.")] = "",
+    lease_seconds: Annotated[
+        float, typer.Option(min=1, help="A silent member loses its lease after this long.")
+    ] = 30.0,
+    heartbeat_seconds: Annotated[
+        float, typer.Option(min=0.2, help="How often members say they live.")
+    ] = 10.0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for scoring contributions.")] = 1,
+    fold: Annotated[bool, typer.Option(help="Whether this process also folds rounds.")] = True,
+) -> None:
+    """Run a hub: one process with its own database and a folder, or one of many on yours."""
+    from commonweal.commands.serving import HubProcess, serve_hub
+
+    serve_hub(
+        HubProcess(
+            folder=folder.expanduser(),
+            host=host,
+            port=port,
+            database=database,
+            store=store,
+            lease_seconds=lease_seconds,
+            heartbeat_seconds=heartbeat_seconds,
+            threads=threads,
+            fold=fold,
+        )
+    )
+
+
+@app.command()
+def join(
+    url: Annotated[str, typer.Argument(help="The hub's address.")],
+    token: Annotated[
+        str, typer.Option(envvar="COMMONWEAL_TOKEN", help="A join token; needed the first time only.")
+    ] = "",
+    name: Annotated[str, typer.Option(help="What this machine is called.")] = "",
+    state: Annotated[Path, typer.Option(help="Where the member keeps its state.")] = DEFAULT_FOLDER
+    / "member",
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads to use.")] = None,
+    memory: Annotated[str, typer.Option(help="Memory to use at most, such as 4GB.")] = "",
+    hours: Annotated[str, typer.Option(help="When to work, such as 22-7.")] = "",
+    upload_limit: Annotated[str, typer.Option(help="Upload speed at most, such as 10mbit.")] = "",
+    roles: Annotated[str, typer.Option(help="What to be used for, separated by commas.")] = "train",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    max_load: Annotated[
+        float, typer.Option(min=0, max=1, help="Pause while others use more of the machine; 1 for never.")
+    ] = 0.75,
+    on_battery: Annotated[bool, typer.Option(help="Work on battery power too.")] = False,
+    service: Annotated[bool, typer.Option("--service", help="Write a systemd user unit, and stop.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Lend this machine to a hub, until ctrl-c."""
+    from commonweal.commands import lending
+
+    wishes = lending.Wishes(
+        url=url,
+        token=token,
+        name=name or socket.gethostname()[:80],
+        state=state.expanduser(),
+        threads=threads,
+        memory=memory,
+        hours=hours,
+        upload_limit=upload_limit,
+        roles=roles,
+        device=device,
+        max_load=max_load,
+        on_battery=on_battery,
+        json=json_,
+    )
+    if service:
+        lending.write_service(wishes, [arg for arg in sys.argv[1:] if arg != "--service"])
+    else:
+        _need_torch("lend this machine for training")
+        lending.lend(wishes)
+
+
+@app.command()
+def train(
+    job: Annotated[Path, typer.Argument(help="A job file (TOML).")],
+    hub: HubOption = "http://127.0.0.1:8400",
+    key: KeyOption = "",
+    work: Annotated[Path, typer.Option(help="Where tokenized data is kept.")] = DEFAULT_FOLDER / "data",
+    out: Annotated[Path | None, typer.Option(help="Save the trained model in this folder.")] = None,
+    budget: Annotated[
+        float | None, typer.Option(min=0, help="Credits to spend at most; estimated if left out.")
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Submit, and do not follow.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Train a model on the pool: submit a job, follow it live, save the result."""
+    _need_torch("prepare a training job")
+    from commonweal.commands import training
+
+    with _client(hub, key) as client:
+        view = training.submit(client, job, work.expanduser(), budget, json=json_)
+        if not detach:
+            view = training.follow(client, view.id, json=json_)
+            training.finish(client, view, out, json=json_)
+
+
+jobs_app = typer.Typer(help="List jobs, and look at, pause, resume, cancel or export one.")
+app.add_typer(jobs_app, name="jobs")
+
+
+@jobs_app.callback(invoke_without_command=True)
+def jobs(
+    context: typer.Context,
+    hub: HubOption = "http://127.0.0.1:8400",
+    key: KeyOption = "",
+    status: Annotated[str, typer.Option(help="Only jobs that are running, paused, done, ...")] = "",
+    json_: JsonOption = False,
+) -> None:
+    context.obj = (hub, key)
+    if context.invoked_subcommand is None:
+        with _client(hub, key) as client:
+            _show(client.jobs(status or None), console.jobs_table, json_)
+
+
+@jobs_app.command("show")
+def jobs_show(
+    context: typer.Context,
+    job: str,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """The rounds of a job."""
+    from commonweal.commands import following
+
+    with _client(*context.obj) as client:
+        if follow:
+            following.follow(client, job, json=json_)
+        else:
+            following.show(client, job, json=json_)
+
+
+@jobs_app.command("pause")
+def jobs_pause(context: typer.Context, job: str, json_: JsonOption = False) -> None:
+    """Lend no more units of a job until it is resumed."""
+    _change(context, lambda client: client.pause(job), json_)
+
+
+@jobs_app.command("resume")
+def jobs_resume(
+    context: typer.Context,
+    job: str,
+    budget: Annotated[float, typer.Option(min=0, help="Credits to add to its budget.")] = 0,
+    json_: JsonOption = False,
+) -> None:
+    """Go on with a paused job."""
+    _change(context, lambda client: client.resume(job, round(budget * 1_000_000)), json_)
+
+
+@jobs_app.command("cancel")
+def jobs_cancel(context: typer.Context, job: str, json_: JsonOption = False) -> None:
+    """Stop a job for good; what is left of its budget goes back."""
+    _change(context, lambda client: client.cancel(job), json_)
+
+
+@jobs_app.command("export")
+def jobs_export(
+    context: typer.Context,
+    job: str,
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    merge: Annotated[bool, typer.Option(help="Add adapters into the weights.")] = False,
+) -> None:
+    """Save a job's latest weights as a model in the Hugging Face format."""
+    _need_torch("save a model")
+    from commonweal.train.export import export_model
+
+    with _client(*context.obj) as client:
+        view = client.job(job)
+        if view.kind != "train":
+            raise UserError(f"job {job} is a {view.kind} job", hint="only training jobs have a model")
+        export_model(view.spec, BlobHash(view.state["theta"]), client.get, out, merge=merge)
+    console.out.print(f"saved {console.safe(out)}")
+
+
+@app.command()
+def status(hub: HubOption = "http://127.0.0.1:8400", key: KeyOption = "", json_: JsonOption = False) -> None:
+    """The pool at a glance."""
+    with _client(hub, key) as client:
+        found = client.status()
+    if json_:
+        console.print_json(found)
+        return
+    console.out.print(f"hub {console.safe(hub)}, version {console.safe(found.version)}")
+    for what in ("members", "jobs", "units"):
+        counts = ", ".join(f"{n} {state}" for state, n in sorted(getattr(found, what).items()))
+        console.out.print(f"{what:8} {console.safe(counts or 'none')}")
+
+
+@app.command()
+def members(
+    hub: HubOption = "http://127.0.0.1:8400",
+    key: KeyOption = "",
+    ban: Annotated[str, typer.Option(help="Give this member no more work.")] = "",
+    unban: Annotated[str, typer.Option(help="Give this member work again.")] = "",
+    json_: JsonOption = False,
+) -> None:
+    """The machines of the pool."""
+    with _client(hub, key) as client:
+        for member in filter(None, (ban, unban)):
+            client.ban(member, banned=member == ban)
+        _show(client.members(), console.members_table, json_)
+
+
+@app.command()
+def credits(
+    hub: HubOption = "http://127.0.0.1:8400",
+    key: KeyOption = "",
+    account: Annotated[str, typer.Option(help="The journals of one account.")] = "",
+    verify: Annotated[bool, typer.Option("--verify", help="Replay all books and prove them.")] = False,
+    export: Annotated[Path | None, typer.Option(help="Save the public books as JSON lines.")] = None,
+    grant: Annotated[str, typer.Option(help="ACCOUNT=CREDITS: issue credits (operator only).")] = "",
+    json_: JsonOption = False,
+) -> None:
+    """Who has what, and the proof of it."""
+    from commonweal.commands import bookkeeping
+
+    with _client(hub, key) as client:
+        if grant:
+            bookkeeping.grant(client, grant, json=json_)
+        elif verify:
+            bookkeeping.verify(client, json=json_)
+        elif export is not None:
+            bookkeeping.export(client, export)
+        elif account:
+            bookkeeping.history(client, account, json=json_)
+        else:
+            _show(client.balances(), console.balances_table, json_)
+
+
+@app.command()
+def keys(
+    role: Annotated[str, typer.Argument(help="join, user or admin; or 'revoke'.")],
+    label: Annotated[str, typer.Argument(help="Whose it is; an account to revoke.")],
+    hub: HubOption = "http://127.0.0.1:8400",
+    key: KeyOption = "",
+    json_: JsonOption = False,
+) -> None:
+    """Make a key for machines to join with, for a user or for an operator; or revoke an account's keys."""
+    with _client(hub, key) as client:
+        if role == "revoke":
+            console.out.print(f"revoked {client.revoke(label)}")
+            return
+        if role not in ("join", "user", "admin"):
+            raise UserError(f"no role '{role}'", hint="one of join, user, admin; or revoke")
+        made = client.new_key(role, label)
+    if json_:
+        console.print_json(made)
+    else:
+        console.out.print(f"{made.key}\n  for account {console.safe(made.account)}; it is not shown again")
+
+
+@app.command()
+def demo(
+    minutes: Annotated[float, typer.Option(min=0.5, max=600, help="How long to train.")] = 3.0,
+    folder: Annotated[Path, typer.Option(help="Where the demo keeps its files.")] = Path("demo-run"),
+) -> None:
+    """See it all on one machine: a hub, three members, a model trained, one member killed."""
+    _need_torch("run the demo")
+    from commonweal.commands.demo import run_demo
+
+    run_demo(minutes=minutes, folder=folder)
+
+
+@contextmanager
+def _client(hub: str, key: str) -> Any:
+    if not key:
+        raise ConfigError("no key", hint="give it with --key, or set COMMONWEAL_KEY")
+    client = PoolClient(hub, key, version=__version__)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _show(values: Any, render: Callable[[Any], Any], as_json: bool) -> None:
+    if as_json:
+        console.print_json(values)
+    elif values:
+        console.out.print(render(values))
+    else:
+        console.out.print("none")
+
+
+def _change(context: typer.Context, action: Callable[[PoolClient], Any], as_json: bool) -> None:
+    with _client(*context.obj) as client:
+        view = action(client)
+    if as_json:
+        console.print_json(view)
+    else:
+        console.out.print(f"{view.id} is {view.status}")
+
+
+def _need_torch(what: str) -> None:
+    if importlib.util.find_spec("torch") is None:
+        raise UserError(f"torch is needed to {what}", hint="pip install 'commonweal[torch]'")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""``commonweal credits``: the books for people, and their proof."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from commonweal import console
+from commonweal.core.errors import CommonwealError, UserError
+from commonweal.ledger.amounts import shown
+from commonweal.ledger.export import verify_export
+from commonweal.pool.client import PoolClient
+
+
+class BooksWrong(CommonwealError):
+    """The books do not hold."""
+
+    code = "books_wrong"
+
+
+def grant(client: PoolClient, text: str, *, json: bool) -> None:
+    """Issue credits: ``ACCOUNT=CREDITS``."""
+    account, _, amount = text.rpartition("=")
+    try:
+        microcredits = round(float(amount) * 1_000_000)
+    except (ValueError, OverflowError):
+        microcredits = 0
+    if not account or microcredits <= 0:
+        raise UserError(f"--grant: '{text}' is not ACCOUNT=CREDITS", hint="such as --grant user:ada=100")
+    after = client.grant(account, microcredits, "granted by the operator")
+    if json:
+        console.print_json(after)
+    else:
+        console.out.print(f"{console.safe(account)} has {shown(after.available)} credits")
+
+
+def verify(client: PoolClient, *, json: bool) -> None:
+    """Have the hub replay its books, then replay the public export here. Raises BooksWrong."""
+    audit = client.verify()
+    check = verify_export(client.export())
+    problems = [*audit.problems, *check.problems]
+    if json:
+        console.print_json({**audit.model_dump(), "ok": not problems, "problems": problems})
+    elif not problems:
+        console.out.print(
+            f"the books hold: {audit.journals} journals sum to zero, {audit.accounts} accounts agree with them,\n"
+            f"{shown(audit.issued)} credits issued; the export replays to the same\n"
+            f"head of the chain: {audit.position} {audit.head}"
+        )
+    if problems or not audit.ok:
+        raise BooksWrong(
+            "the books do not hold: " + "; ".join(problems[:5]), hint="keep a copy; tell the operator"
+        )
+
+
+def export(client: PoolClient, file: Path) -> None:
+    """Save the public books."""
+    lines = 0
+    with file.open("w", encoding="utf-8") as out:
+        for line in client.export():
+            out.write(line + "\n")
+            lines += 1
+    console.out.print(f"{lines} lines in {console.safe(file)}")
+
+
+def history(client: PoolClient, account: str, *, json: bool) -> None:
+    """The journals of one account, newest first."""
+    found = client.history(account)
+    if json:
+        console.print_json(found)
+        return
+    rows = [
+        (
+            console.ago(m["at"]),
+            m["kind"],
+            shown(m["available"]),
+            shown(m["held"]),
+            shown(m["escrow"]),
+            m["memo"][:28],
+        )
+        for m in found
+    ]
+    columns = ("when", "what", "available", "held", "escrow", "memo")
+    console.out.print(console.table(columns, rows, right=("available", "held", "escrow")))

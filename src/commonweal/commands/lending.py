@@ -1,0 +1,161 @@
+"""``commonweal join``: lend this machine, and say what it does meanwhile."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import cast, get_args
+
+from commonweal import __version__, console
+from commonweal.core.clock import SystemClock
+from commonweal.core.errors import NotAuthorized, UserError
+from commonweal.core.work import Executor
+from commonweal.pool import wire
+from commonweal.pool.worker import events, machine, service
+from commonweal.pool.worker.agent import Agent
+from commonweal.pool.worker.client import HubClient, hub_url
+from commonweal.pool.worker.executors import ExecutorFactory
+from commonweal.pool.worker.limits import parse_hours, parse_rate, parse_size
+from commonweal.pool.worker.options import AgentOptions
+from commonweal.pool.worker.patience import Stopped
+from commonweal.pool.worker.signals import stop_on_signals
+from commonweal.pool.worker.store import Store
+from commonweal.train.spec import UNIT_KIND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """The flags of ``commonweal join``, as they were typed."""
+
+    url: str
+    token: str
+    name: str
+    state: Path
+    threads: int | None
+    memory: str
+    hours: str
+    upload_limit: str
+    roles: str
+    device: str
+    max_load: float
+    on_battery: bool
+    json: bool
+
+
+def lend(wishes: Wishes) -> None:
+    """Work for the hub until ctrl-c. Raises UserError and NotAuthorized with what to do."""
+    options = _options(wishes)
+    device = machine.choose_device(options.device)
+    machine.give_way()
+    machine.use_threads(options.threads)
+    stop = threading.Event()
+    client = HubClient(wishes.url, version=__version__)
+    show = _show_json if wishes.json else _show
+    with Store(wishes.state, options.cache_bytes) as store, stop_on_signals(stop):
+        agent = Agent(client, _executors(wishes, options, device), options, store, SystemClock(), show)
+        known = store.identity(client.url)
+        if known is None and not wishes.token:
+            raise NotAuthorized(
+                "this machine is not a member yet",
+                hint="give a join token with --token; the hub's operator has it",
+            )
+        try:
+            platform = machine.measure(device, options.threads) if known is None else {}
+            agent.join(token=wishes.token, name=wishes.name, platform=platform, stop=stop)
+            agent.run(stop)
+        except Stopped:
+            pass
+    client.close()
+
+
+def write_service(wishes: Wishes, arguments: Sequence[str]) -> None:
+    """Write a systemd user unit that runs the same command, and say how to enable it."""
+    _options(wishes)
+    program = shutil.which("commonweal") or sys.argv[0]
+    folder = Path("~/.config/systemd/user").expanduser()
+    made = service.write_service([str(Path(program).absolute()), *arguments], folder, hub=hub_url(wishes.url))
+    console.out.print(f"wrote {console.safe(made.path)}; now run:")
+    for command in made.commands:
+        console.out.print(f"  {console.safe(command)}")
+
+
+def _options(wishes: Wishes) -> AgentOptions:
+    return AgentOptions(
+        threads=wishes.threads,
+        memory=parse_size(wishes.memory) if wishes.memory else None,
+        hours=parse_hours(wishes.hours) if wishes.hours else None,
+        upload_limit=parse_rate(wishes.upload_limit) if wishes.upload_limit else None,
+        roles=_roles(wishes.roles),
+        device=wishes.device,
+        max_load=None if wishes.max_load >= 1 else wishes.max_load,
+        on_battery=wishes.on_battery,
+    )
+
+
+def _roles(text: str) -> tuple[wire.Role, ...]:
+    known = get_args(wire.Role)
+    roles = tuple(role.strip() for role in text.split(",") if role.strip())
+    for role in roles:
+        if role not in known:
+            raise UserError(f"--roles: no role '{role}'", hint="choose from " + ", ".join(known))
+    if not roles:
+        raise UserError("--roles: none given", hint="choose from " + ", ".join(known))
+    return cast(tuple[wire.Role, ...], roles)
+
+
+def _executors(wishes: Wishes, options: AgentOptions, device: str) -> dict[str, ExecutorFactory]:
+    """Only these ever run, whatever a hub asks for."""
+    if importlib.util.find_spec("torch") is None:
+        return {}
+    return {UNIT_KIND: partial(_train_executor, wishes.state / "sessions", options.threads, device)}
+
+
+def _train_executor(folder: Path, threads: int | None, device: str) -> Executor:
+    from commonweal.train.executor import TrainExecutor
+
+    folder.mkdir(parents=True, exist_ok=True)
+    return TrainExecutor(folder, threads=threads, device=device)
+
+
+def _show_json(event: events.Event) -> None:
+    console.print_json_line({"event": type(event).__name__.lower(), **asdict(event)})
+
+
+def _show(event: events.Event) -> None:
+    text = _told(event)
+    if text:
+        console.out.print(f"[dim]{console.ago(SystemClock().now())}[/] {text}")
+
+
+def _told(event: events.Event) -> str:
+    """One line for people; '' for what they need not see."""
+    safe = console.safe
+    match event:
+        case events.Joined(member=member, name=name, new=new):
+            return f"{'joined' if new else 'back'} as {safe(name)} ({member}); ctrl-c hands the work back and leaves"
+        case events.Leased(job=job, amount=amount):
+            return f"working on {safe(job)}: {amount} steps"
+        case events.Submitted(amount_done=done, seconds=seconds, duplicate=duplicate):
+            return f"handed in {done} steps after {seconds:.1f} s" + (" (again)" if duplicate else "")
+        case events.Uploading(size=size):
+            return f"uploading {console.size(size)}B"
+        case events.Lost(reason=reason):
+            return f"[yellow]lost the lease[/]: {safe(reason)}"
+        case events.Released(failure=failure, message=message):
+            return f"[yellow]handed back[/] {safe(failure or 'undone')}: {safe(message)}"
+        case events.Paused(message=message):
+            return f"[yellow]paused[/]: {safe(message)}"
+        case events.Resumed():
+            return "going on"
+        case events.Waiting(reason=reason, seconds=seconds):
+            return f"[yellow]waiting[/] {seconds:.0f} s: {safe(reason)}"
+        case events.Left(told=told):
+            return "left" if told else "left; the hub could not be told"
+        case _:
+            return ""

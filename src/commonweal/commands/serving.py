@@ -1,0 +1,118 @@
+"""``commonweal hub``: open the database and the store, say the keys once, serve until told to stop."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import socket
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import uvicorn
+
+from commonweal import __version__, console
+from commonweal.app import FirstKeys, HubSettings, build, first_start
+from commonweal.core.blobs import Blobs, open_blobs
+from commonweal.core.clock import SystemClock
+from commonweal.core.database import connect, start_embedded
+from commonweal.core.errors import UserError
+from commonweal.core.work import JobFactory
+from commonweal.train.job import Scorer, job_factory
+from commonweal.train.spec import KIND, JobSpec
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubProcess:
+    """The flags of ``commonweal hub``. An empty ``database`` is the embedded server, an empty ``store`` a folder
+    beside it."""
+
+    folder: Path
+    host: str
+    port: int
+    database: str
+    store: str
+    lease_seconds: float
+    heartbeat_seconds: float
+    threads: int
+    fold: bool
+
+
+def serve_hub(process: HubProcess) -> None:
+    """Run a hub until SIGINT or SIGTERM. Raises ConfigError, UserError and Unavailable with what to do."""
+    _make_folder(process.folder)
+    listener = _listen(process.host, process.port)
+    database = connect(process.database or start_embedded(process.folder / "postgres"))
+    blobs = open_blobs(process.store or str(process.folder / "store"))
+    settings = HubSettings(
+        folder=process.folder,
+        heartbeat_seconds=process.heartbeat_seconds,
+        lease_seconds=process.lease_seconds,
+        fold=process.fold,
+    )
+    url = "http://{}:{}".format(*listener.getsockname()[:2])
+    _announce(url, first_start(database, settings, SystemClock()))
+    app = build(database, blobs, factories(blobs, process.threads), settings)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app, log_level="warning", timeout_keep_alive=75, timeout_graceful_shutdown=2, access_log=False
+        )
+    )
+    try:
+        server.run(sockets=[listener])
+    finally:
+        database.close()
+        listener.close()
+
+
+def factories(blobs: Blobs, threads: int) -> dict[str, JobFactory]:
+    """The kinds of job that this hub runs. Without torch, contributions are checked but not scored."""
+    if importlib.util.find_spec("torch") is None:
+        log.warning("torch is not installed: contributions are not scored by their loss")
+        return {KIND: job_factory(blobs)}
+    return {KIND: job_factory(blobs, partial(_scorer, blobs, threads))}
+
+
+def _scorer(blobs: Blobs, threads: int, spec: JobSpec) -> Scorer:
+    from commonweal.train.scoring import HeldOutScorer
+
+    return HeldOutScorer(spec, blobs.get, threads=threads)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--folder: cannot make {folder}: {error.strerror}", hint="choose a folder that you may write"
+        ) from None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(4096)
+    except OSError as error:
+        raise UserError(
+            f"--port: cannot listen on {host}:{port}: {error.strerror}",
+            hint="stop what uses it, or choose another with --port",
+        ) from None
+    return listener
+
+
+def _announce(url: str, keys: FirstKeys | None) -> None:
+    console.out.print(f"Commonweal hub {__version__} on {url}")
+    if keys is None:
+        return
+    console.out.print(
+        f"\nFirst start. These are shown once, and stored hashed:\n"
+        f"  admin key   {keys.admin}\n"
+        f"  join token  {keys.join}\n\n"
+        f"Lend a machine:   commonweal join {url} --token {keys.join}\n"
+        f"Train a model:    commonweal train job.toml --hub {url} --key {keys.admin}\n"
+    )

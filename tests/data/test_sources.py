@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from commonweal.core.errors import DataError
+from commonweal.core.errors import DataError, Unavailable
 from commonweal.data import files
+from commonweal.data.hub_datasets import hub_error
 from commonweal.data.sources import Document, Source, held_out_rule, is_held_out, iter_documents
 
 
@@ -223,3 +225,13 @@ def test_tables_are_not_read_as_text(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a table, not text") as error:
         read(tmp_path)
     assert 'kind = "dataset"' in str(error.value)
+
+
+def test_a_hub_that_is_away_is_no_fault_of_the_data() -> None:
+    away = OSError("We couldn't connect")
+    away.__cause__ = ValueError("wrapped")
+    away.__cause__.__context__ = socket.gaierror(-2, "Name or service not known")
+    assert isinstance(hub_error(away, "some/name", hint=""), Unavailable)
+    wrong = hub_error(OSError("nobody/nothing is not a name\nmore"), "some/name", hint="check it")
+    assert isinstance(wrong, DataError)
+    assert str(wrong) == "some/name: nobody/nothing is not a name\n  check it"

@@ -212,8 +212,8 @@ def test_random_books_are_those_of_the_model(empty_books: Books) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=15,
-            stateful_step_count=25,
+            max_examples=10,
+            stateful_step_count=20,
             deadline=None,
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from commonweal.core.errors import ConfigError
+from commonweal.core.errors import ConfigError, Unavailable
 from commonweal.models import checkpoint
 from commonweal.models.architecture import build, from_config, load_checkpoint
 from commonweal.models.loss import evaluate_loss, next_token_loss
@@ -211,3 +212,12 @@ def test_a_checkpoint_too_small_for_the_job(make_model: Any, tmp_path: Path) -> 
         build(settings, vocab_size=261, seq_len=32, seed=1)
     with pytest.raises(ConfigError, match="reads at most 32 tokens, seq_len is 33"):
         build(settings, vocab_size=260, seq_len=33, seed=1)
+
+
+def test_a_hub_that_is_away_is_no_fault_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise OSError("We couldn't connect") from socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr("commonweal.models.architecture.AutoConfig.from_pretrained", away)
+    with pytest.raises(Unavailable, match="'some/name' cannot be reached"):
+        attempt(checkpoint="some/name")

@@ -28,7 +28,9 @@ from commonweal.train.prepare import PreparedJob, prepare_job
 JOB = JobId("job_test")
 MEMBERS = tuple(MemberId(f"mem_{letter}") for letter in "abc")
 
-_WORDS = "the a cat dog sees likes bites small big red bird house on in under and then".split()
+_WORDS = """
+    the a cat dog sees likes bites small big red bird house on in under and then
+""".split()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -109,7 +111,9 @@ def pools() -> Iterator[list[LocalPool]]:
 class Tampering:
     """An executor whose outcomes are changed before they are handed in, as a hostile member's are."""
 
-    def __init__(self, change: Callable[[Task, Outcome, WorkIO], Outcome], inner: Executor | None = None) -> None:
+    def __init__(
+        self, change: Callable[[Task, Outcome, WorkIO], Outcome], inner: Executor | None = None
+    ) -> None:
         self._inner = inner or TrainExecutor(None, threads=1)
         self._change = change
 

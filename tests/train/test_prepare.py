@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import World
 
 from commonweal.core.errors import CommonwealError, ConfigError, DataError
 from commonweal.core.hashing import BlobHash
 from commonweal.train.chain import state_from
 from commonweal.train.prepare import prepare_job
 from commonweal.train.spec import JobSpec, WorkerSpec
+from conftest import World
 
 
 def test_the_specification_is_whole(world: World) -> None:
@@ -92,7 +92,9 @@ def test_data_that_is_not_utf8_names_the_file(world: World, tmp_path: Path) -> N
         prepare_job(world.settings(data={"path": str(tmp_path)}), world.folder, world.blobs.put)
 
 
-@pytest.mark.parametrize("change", [{"version": 2}, {"fragments": [[[0, 5]]]}, {"parameters": "many"}, {"more": 1}])
+@pytest.mark.parametrize(
+    "change", [{"version": 2}, {"fragments": [[[0, 5]]]}, {"parameters": "many"}, {"more": 1}]
+)
 def test_another_specification_is_refused(world: World, change: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="specification"):
         JobSpec.from_json({**world.prepare().spec, **change})

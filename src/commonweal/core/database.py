@@ -17,10 +17,11 @@ from typing import Any
 
 import alembic.command
 import alembic.config
+import alembic.util
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from commonweal.core.errors import ConfigError, StorageFull, Unavailable
+from commonweal.core.errors import CommonwealError, ConfigError, StorageFull, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,10 @@ metadata = sa.MetaData(
 
 _MIGRATIONS = Path(__file__).parents[1] / "migrations"
 _MIGRATION_LOCK = 0x636F6D6D  # one hub process migrates, the others wait for it
+_URL_HINT = "use postgresql://user:password@host/name, or leave the option out for the embedded server"
+
+PATIENCE = {"connect_timeout": 10, "keepalives_idle": 20, "keepalives_interval": 5, "keepalives_count": 3}
+"""How libpq notices that a server is gone without a word (seconds): a machine that lost power says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +57,22 @@ class Database:
         Raises Unavailable when the server is away (trying again may help) and StorageFull when it has no
         space left.
         """
-        try:
-            with self.engine.begin() as connection:
-                yield connection
-        except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
-            raise _translated(error) from error
-        except exc.DBAPIError as error:
-            if error.connection_invalidated:
-                raise _translated(error) from error
-            raise
+        with _translation(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def exclusive(self, name: str) -> Iterator[bool]:
+        """Hold the lock ``name`` over all processes, for as long as it takes and without a transaction. Yields
+        False at once if another has it. The server releases it when the connection is lost."""
+        key = sa.func.hashtextextended(name, 0)
+        with _translation(), self.engine.connect() as plain:
+            connection = plain.execution_options(isolation_level="AUTOCOMMIT")
+            mine = bool(connection.scalar(sa.select(sa.func.pg_try_advisory_lock(key))))
+            try:
+                yield mine
+            finally:
+                if mine:
+                    _unlock(connection, key)
 
     def dsn(self) -> str:
         """The connection string in libpq's form, for psycopg (LISTEN needs a connection of its own)."""
@@ -75,17 +87,20 @@ def connect(url: str, *, pool_size: int = 10) -> Database:
     if not url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
         raise ConfigError(
             f"--database: '{url.split('@')[-1]}' is not a PostgreSQL URL",
-            hint="use postgresql://user:password@host/name, or leave the option out for the embedded server",
+            hint=_URL_HINT,
         )
     url = "postgresql+psycopg://" + url.split("://", 1)[1]
-    engine = sa.create_engine(
-        url,
-        pool_size=pool_size,
-        max_overflow=pool_size,
-        pool_pre_ping=True,
-        pool_timeout=20,
-        connect_args={"connect_timeout": 10, "application_name": "commonweal"},
-    )
+    try:
+        engine = sa.create_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_pre_ping=True,
+            pool_timeout=20,
+            connect_args={"application_name": "commonweal", **PATIENCE},
+        )
+    except (exc.ArgumentError, ValueError) as error:
+        raise ConfigError(f"--database: the URL cannot be read: {error}", hint=_URL_HINT) from None
     database = Database(engine, url)
     _migrate(database)
     return database
@@ -121,14 +136,46 @@ def migration_config(connection: sa.Connection) -> alembic.config.Config:
 def _migrate(database: Database) -> None:
     with database.transaction() as connection:
         connection.execute(sa.text("select pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-        alembic.command.upgrade(migration_config(connection), "head")
+        try:
+            alembic.command.upgrade(migration_config(connection), "head")
+        except alembic.util.CommandError as error:
+            raise ConfigError(
+                f"--database: a newer Commonweal made these tables: {error}",
+                hint="upgrade this one: pip install --upgrade commonweal",
+            ) from None
 
 
-def _translated(error: Exception) -> Unavailable:
+def _unlock(connection: sa.Connection, key: sa.ColumnElement[Any]) -> None:
+    """Or, if that fails, end the connection: the lock must not go back to the pool with it."""
+    try:
+        connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
+    except exc.DBAPIError:
+        connection.invalidate()
+
+
+@contextmanager
+def _translation() -> Iterator[None]:
+    try:
+        yield
+    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+        raise _translated(error) from error
+    except exc.DBAPIError as error:
+        if error.connection_invalidated:
+            raise _translated(error) from error
+        raise
+
+
+def _translated(error: Exception) -> CommonwealError:
     original: Any = getattr(error, "orig", None)
-    if getattr(original, "sqlstate", None) == "53100":
+    state = getattr(original, "sqlstate", None)
+    if state == "53100":
         return StorageFull("the database has no space left", hint="free some space on its disk")
-    return Unavailable("the database does not answer", hint="it is tried again; see the hub's log")
+    said = (str(original or error).splitlines() or [""])[0]
+    if state is None and "password authentication failed" in said:
+        return ConfigError(f"--database: {said}", hint=_URL_HINT)
+    return Unavailable(
+        f"the database does not answer: {said[:300]}", hint="it is tried again; see the hub's log"
+    )
 
 
 def _libpq(url: str) -> str:

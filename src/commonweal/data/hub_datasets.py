@@ -6,11 +6,10 @@ sets that carry code of their own are refused by that library since its version 
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import httpx
 
 from commonweal.core.errors import CommonwealError, DataError, Unavailable
 from commonweal.data.files import text_of_row
@@ -100,7 +99,7 @@ def hub_error(error: Exception, where: str, *, hint: str) -> CommonwealError:
 def _is_network(error: BaseException | None) -> bool:
     """Whether a connection failed somewhere in the chain of causes."""
     while error is not None:
-        if isinstance(error, ConnectionError | TimeoutError | httpx.TransportError):
+        if isinstance(error, ConnectionError | TimeoutError | socket.gaierror):
             return True
         error = error.__cause__ or error.__context__
     return False

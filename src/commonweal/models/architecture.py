@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import httpx
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -227,7 +227,7 @@ def _impossible(error: Exception, model_type: str) -> ConfigError:
 def _is_network(error: BaseException | None) -> bool:
     """Whether a connection failed somewhere in the chain of causes."""
     while error is not None:
-        if isinstance(error, ConnectionError | TimeoutError | httpx.TransportError):
+        if isinstance(error, ConnectionError | TimeoutError | socket.gaierror):
             return True
         error = error.__cause__ or error.__context__
     return False

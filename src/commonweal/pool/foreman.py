@@ -1,9 +1,11 @@
 """The foreman drives jobs: plan, wait, fold; again and again, from whatever state the database holds.
 
-One step of one job is one transaction. An advisory lock keeps a second hub process from doing the same work at
-the same time; the job's version, compared and set at the end, makes it harmless if it happens all the same.
-What a fold computes is stored as blobs before the transaction that names them, so a crash at any point leaves
-the job as it was, and at most some orphans for the collection of garbage.
+A step holds the job's lock, so that a second hub process does not do the same work at the same time, but no
+transaction while the job's own code computes. It reads in one transaction, in which it also withdraws what will
+not be waited for: from then on the results to fold are fixed, and a repeated fold folds the same. It writes in
+another, if the job's version is still the one that was read. What a fold computes is stored as blobs before the
+transaction that names them, so a crash at any point leaves the job as it was, and at most some orphans for the
+collection of garbage.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from commonweal.core.hashing import BlobHash
 from commonweal.core.ids import JobId, MemberId
 from commonweal.core.work import Fold, Job, JobFactory, MemberView, Plan, Result, Verdict
 from commonweal.pool import accounts
-from commonweal.pool.leases import enqueue, expire, open_to_all
+from commonweal.pool.leases import RATE_IS_GOOD_FOR, enqueue, expire, open_to_all
 from commonweal.pool.scheduler import Progress, decide, reputation_after
 from commonweal.pool.schema import attempts, jobs, members, rates, rounds, units
 
@@ -68,7 +70,11 @@ class Foreman:
     def running(self) -> list[str]:
         """Ids of the jobs to be stepped."""
         with self._database.transaction() as connection:
-            return list(connection.execute(sa.select(jobs.c.id).where(jobs.c.status == "running")).scalars())
+            query = sa.select(jobs.c.id).where(jobs.c.status == "running").order_by(jobs.c.created)
+            found = list(connection.execute(query).scalars())
+        for ended in set(self._jobs) - set(found):
+            self._jobs.pop(ended, None)
+        return found
 
     def step(self, job_id: str, now: float) -> bool:
         """Do the next thing for a job, if there is one; True if something was done.
@@ -90,19 +96,19 @@ class Foreman:
             return True
 
     def _step(self, job_id: str, now: float) -> bool:
-        with self._database.transaction() as connection:
-            row = _locked(connection, job_id)
-            if row is None or row.status != "running":
+        with self._database.exclusive(f"job {job_id}") as mine:
+            if not mine:
                 return False
-            job = self._job(row)
-            if row.plan is None:
-                return self._plan(connection, row, job, row.state, row.version, now)
-            group = _group(connection, job_id, row.plan)
-            progress = [Progress(status=u.status, pickup_until=u.pickup_until) for u in group]
-            quorum, deadline = row.plan["quorum"], row.plan["deadline"]
-            if decide(progress, quorum=quorum, deadline=deadline, now=now) == "wait":
-                return False
-            self._fold(connection, row, job, group, now)
+            with self._database.transaction() as connection:
+                row = _running(connection, job_id)
+                if row is None:
+                    return False
+                if row.plan is not None and not _ready(connection, row, now):
+                    return False
+                ready = _results(connection, job_id) if row.plan is not None else None
+            if ready is None:
+                return self._plan(row, now)
+            self._fold(row, ready, now)
             return True
 
     def _job(self, row: sa.Row[Any]) -> Job:
@@ -110,35 +116,44 @@ class Foreman:
             self._jobs[row.id] = self._factories[row.kind](JobId(row.id), row.spec)
         return self._jobs[row.id]
 
-    def _plan(
-        self, connection: sa.Connection, row: sa.Row[Any], job: Job, state: Any, version: int, now: float
-    ) -> bool:
-        present = _present(connection, row.id, now - self._options.present_seconds)
-        plan = job.plan(state, present, now)
+    def _plan(self, row: sa.Row[Any], now: float) -> bool:
+        with self._database.transaction() as connection:
+            present = _present(connection, row.id, now, self._options.present_seconds)
+        plan = self._job(row).plan(row.state, present, now)
         if plan is None:
             return False
-        _open(connection, row.id, plan, version, now)
-        self._fault("planned")
+        with self._database.transaction() as connection:
+            if not _unchanged(connection, row):
+                return False
+            _open(connection, row.id, plan, now)
+            self._fault("planned")
         return True
 
-    def _fold(
-        self, connection: sa.Connection, row: sa.Row[Any], job: Job, group: Sequence[sa.Row[Any]], now: float
-    ) -> None:
-        results = [_result(unit) for unit in group if unit.status == "submitted"]
+    def _fold(self, row: sa.Row[Any], results: Sequence[Result], now: float) -> None:
         self._fault("before fold")
-        fold = job.fold(row.state, results, now)
+        fold = self._job(row).fold(row.state, results, now)
         self._fault("folded")
-        accounts.lock(connection, row, [v.member for v in fold.verdicts])
+        with self._database.transaction() as connection:
+            if not _unchanged(connection, row):
+                log.info("job.changed job=%s round=%d", row.id, row.rounds)
+                return
+            self._commit(connection, row, fold, now)
+        if fold.status != "running":
+            self._jobs.pop(row.id, None)
+        log.info("job.folded job=%s round=%d status=%s", row.id, row.rounds, fold.status)
+
+    def _commit(self, connection: sa.Connection, row: sa.Row[Any], fold: Fold, now: float) -> None:
+        """The payments, the verdicts and the state they lead to: all or nothing."""
+        payees = {v.member for v in fold.verdicts} | {p.member for p in fold.payments}
+        accounts.lock(connection, row, sorted(payees))
         spent = accounts.pay(connection, row, fold.payments, now)
         self._fault("paid")
         _judge(connection, row, fold.verdicts, now)
-        _close(connection, row, group, [r.unit_key for r in results])
+        _close(connection, row.id)
         _record(connection, row, fold, spent, now)
         if fold.status != "running":
             accounts.settle(connection, row, now)
-            self._jobs.pop(row.id, None)
         self._fault("recorded")
-        log.info("job.folded job=%s round=%d status=%s", row.id, row.rounds, fold.status)
 
     def _pause(self, job_id: str, error: InsufficientCredits, now: float) -> None:
         """The fold was rolled back; its units stay handed in, and are folded when the job is resumed."""
@@ -147,47 +162,76 @@ class Foreman:
             connection.execute(
                 jobs.update()
                 .where(jobs.c.id == job_id, jobs.c.status == "running")
-                .values(status="paused", message=message[:2000], updated=now)
+                .values(status="paused", message=_storable(message), updated=now)
             )
 
     def _fail(self, job_id: str, error: Exception, now: float) -> None:
         message = str(error) if isinstance(error, CommonwealError) else f"{type(error).__name__}: {error}"
         with self._database.transaction() as connection:
-            row = _locked(connection, job_id)
+            row = _running(connection, job_id, lock=True)
             if row is None:
                 return
             connection.execute(
                 jobs.update()
                 .where(jobs.c.id == job_id)
-                .values(status="failed", message=message[:2000], plan=None, updated=now)
+                .values(status="failed", message=_storable(message), plan=None, updated=now)
             )
-            drop_units(connection, job_id)
             accounts.settle(connection, row, now)
+            drop_units(connection, job_id)
         self._jobs.pop(job_id, None)
 
 
 def drop_units(connection: sa.Connection, job_id: str) -> None:
     """Withdraw every unit of a job that is not folded yet; leases on them are lost."""
+    _withdraw(connection, job_id, ["queued", "leased", "submitted"])
+
+
+def _withdraw(connection: sa.Connection, job_id: str, statuses: list[str]) -> None:
     connection.execute(
         units.update()
-        .where(units.c.job == job_id, units.c.status.in_(["queued", "leased", "submitted"]))
+        .where(units.c.job == job_id, units.c.status.in_(statuses))
         .values(status="dropped", fence=units.c.fence + 1)
     )
 
 
-def _locked(connection: sa.Connection, job_id: str) -> sa.Row[Any] | None:
-    """The job's row if no other process is stepping it."""
-    lock = sa.select(sa.func.pg_try_advisory_xact_lock(sa.func.hashtextextended(job_id, 0)))
-    if not connection.execute(lock).scalar():
-        return None
-    return connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).first()
+def _running(connection: sa.Connection, job_id: str, *, lock: bool = False) -> sa.Row[Any] | None:
+    query = sa.select(jobs).where(jobs.c.id == job_id, jobs.c.status == "running")
+    return connection.execute(query.with_for_update(key_share=True) if lock else query).first()
 
 
-def _present(connection: sa.Connection, job_id: str, since: float) -> list[MemberView]:
+def _unchanged(connection: sa.Connection, row: sa.Row[Any]) -> bool:
+    """Whether the job is still as it was read (nobody paused or cancelled it); if so it stays so, locked."""
+    now = _running(connection, row.id, lock=True)
+    return now is not None and now.version == row.version
+
+
+def _ready(connection: sa.Connection, row: sa.Row[Any], now: float) -> bool:
+    """Whether the open group is to be folded. If so, what is not handed in by now is withdrawn."""
+    counted = connection.execute(
+        sa.select(units.c.status, units.c.pickup_until, sa.func.count().label("n"))
+        .where(units.c.job == row.id, units.c.status.in_(["queued", "leased", "submitted"]))
+        .group_by(units.c.status, units.c.pickup_until)
+    ).all()
+    progress = [Progress(status=c.status, pickup_until=c.pickup_until) for c in counted for _ in range(c.n)]
+    quorum, deadline = row.plan["quorum"], row.plan["deadline"]
+    if decide(progress, quorum=quorum, deadline=deadline, now=now) == "wait":
+        return False
+    _withdraw(connection, row.id, ["queued", "leased"])
+    return True
+
+
+def _storable(message: str) -> str:
+    return message.replace("\0", "").encode(errors="replace").decode()[:2000]
+
+
+def _present(connection: sa.Connection, job_id: str, now: float, within: float) -> list[MemberView]:
+    speed = sa.and_(
+        rates.c.member == members.c.id, rates.c.job == job_id, rates.c.measured > now - RATE_IS_GOOD_FOR
+    )
     rows = connection.execute(
         sa.select(members, rates.c.rate)
-        .outerjoin(rates, sa.and_(rates.c.member == members.c.id, rates.c.job == job_id))
-        .where(members.c.last_seen >= since, members.c.state.in_(["idle", "working"]))
+        .outerjoin(rates, speed)
+        .where(members.c.last_seen >= now - within, members.c.state.in_(["idle", "working"]))
         .order_by(members.c.id)
     )
     return [
@@ -202,33 +246,18 @@ def _present(connection: sa.Connection, job_id: str, since: float) -> list[Membe
     ]
 
 
-def _open(connection: sa.Connection, job_id: str, plan: Plan, version: int, now: float) -> None:
-    opened = {
-        "deadline": plan.deadline,
-        "quorum": plan.quorum,
-        "keys": [unit.key for unit in plan.units],
-        "since": now,
-    }
-    done = connection.execute(
-        jobs.update()
-        .where(jobs.c.id == job_id, jobs.c.version == version, jobs.c.status == "running")
-        .values(plan=opened, updated=now)
+def _open(connection: sa.Connection, job_id: str, plan: Plan, now: float) -> None:
+    opened = {"deadline": plan.deadline, "quorum": plan.quorum, "since": now}
+    connection.execute(jobs.update().where(jobs.c.id == job_id).values(plan=opened, updated=now))
+    enqueue(
+        connection, job_id, plan.units, deadline=plan.deadline, pickup_seconds=plan.pickup_seconds, now=now
     )
-    if done.rowcount == 1:
-        enqueue(
-            connection,
-            job_id,
-            plan.units,
-            deadline=plan.deadline,
-            pickup_seconds=plan.pickup_seconds,
-            now=now,
-        )
 
 
-def _group(connection: sa.Connection, job_id: str, plan: Mapping[str, Any]) -> Sequence[sa.Row[Any]]:
-    return connection.execute(
-        sa.select(units).where(units.c.job == job_id, units.c.key.in_(plan["keys"])).order_by(units.c.key)
-    ).all()
+def _results(connection: sa.Connection, job_id: str) -> list[Result]:
+    """In the order of their keys, which is the same on every server: it is not the database that sorts."""
+    rows = connection.execute(sa.select(units).where(units.c.job == job_id, units.c.status == "submitted"))
+    return sorted(map(_result, rows), key=lambda result: result.unit_key)
 
 
 def _result(unit: sa.Row[Any]) -> Result:
@@ -245,34 +274,51 @@ def _result(unit: sa.Row[Any]) -> Result:
 
 def _judge(connection: sa.Connection, row: sa.Row[Any], verdicts: Sequence[Verdict], now: float) -> None:
     """Good work raises a member's reputation; bad work lowers it and costs what it has in escrow."""
-    for verdict in sorted(verdicts, key=lambda v: (v.member, v.unit_key)):
-        if not verdict.accepted and verdict.fault == "none":
-            continue
-        old = connection.execute(
-            sa.select(members.c.reputation).where(members.c.id == verdict.member).with_for_update()
-        ).scalar_one()
-        counter = members.c.accepted if verdict.accepted else members.c.refused
-        connection.execute(
-            members.update()
-            .where(members.c.id == verdict.member)
-            .values({members.c.reputation: reputation_after(old, verdict.accepted), counter: counter + 1})
-        )
+    counted = [v for v in verdicts if v.accepted or v.fault == "member"]
+    locked = connection.execute(
+        sa.select(members.c.id, members.c.reputation, members.c.accepted, members.c.refused)
+        .where(members.c.id.in_({v.member for v in counted}))
+        .order_by(members.c.id)
+        .with_for_update(key_share=True)
+    )
+    standing = {m.id: m._asdict() for m in locked}
+    for verdict in sorted(counted, key=lambda v: (v.member, v.unit_key)):
+        after = standing[verdict.member]
+        after["reputation"] = reputation_after(after["reputation"], verdict.accepted)
+        after["accepted" if verdict.accepted else "refused"] += 1
+    if standing:
+        _write_standing(connection, list(standing.values()))
+    for verdict in counted:
         if not verdict.accepted:
             accounts.forfeit(connection, verdict.member, key=f"{row.id}:{verdict.unit_key}:forfeit", now=now)
 
 
-def _close(
-    connection: sa.Connection, row: sa.Row[Any], group: Sequence[sa.Row[Any]], folded: list[str]
-) -> None:
-    """Mark what was folded, and withdraw the rest of the group: it came too late."""
-    mine = sa.and_(units.c.job == row.id, units.c.id.in_([unit.id for unit in group]))
-    connection.execute(units.update().where(mine, units.c.key.in_(folded)).values(status="folded"))
+def _write_standing(connection: sa.Connection, standing: list[dict[str, Any]]) -> None:
     connection.execute(
-        units.update()
-        .where(mine, units.c.status.in_(["queued", "leased", "submitted"]))
-        .values(status="dropped", fence=units.c.fence + 1)
+        members.update()
+        .where(members.c.id == sa.bindparam("member"))
+        .values(
+            reputation=sa.bindparam("new_reputation"),
+            accepted=sa.bindparam("new_accepted"),
+            refused=sa.bindparam("new_refused"),
+        ),
+        [
+            {
+                "member": m["id"],
+                "new_reputation": m["reputation"],
+                "new_accepted": m["accepted"],
+                "new_refused": m["refused"],
+            }
+            for m in standing
+        ],
     )
-    _forget_old_units(connection, row.id)
+
+
+def _close(connection: sa.Connection, job_id: str) -> None:
+    connection.execute(
+        units.update().where(units.c.job == job_id, units.c.status == "submitted").values(status="folded")
+    )
+    _forget_old_units(connection, job_id)
 
 
 def _forget_old_units(connection: sa.Connection, job_id: str, keep: int = 2000) -> None:
@@ -290,9 +336,9 @@ def _forget_old_units(connection: sa.Connection, job_id: str, keep: int = 2000) 
 
 def _record(connection: sa.Connection, row: sa.Row[Any], fold: Fold, spent: int, now: float) -> None:
     connection.execute(rounds.insert().values(job=row.id, number=row.rounds, at=now, record=fold.record))
-    done = connection.execute(
+    connection.execute(
         jobs.update()
-        .where(jobs.c.id == row.id, jobs.c.version == row.version, jobs.c.status == "running")
+        .where(jobs.c.id == row.id)
         .values(
             state=fold.state,
             plan=None,
@@ -305,5 +351,3 @@ def _record(connection: sa.Connection, row: sa.Row[Any], fold: Fold, spent: int,
             updated=now,
         )
     )
-    if done.rowcount != 1:
-        raise Unavailable(f"job {row.id} changed while it was folded; the fold is repeated")

@@ -3,24 +3,31 @@
 Every function is one short step inside the caller's transaction. A lease that is lost stays lost: whoever hands
 in under an old fencing number changes nothing and is told so. Taking a unit is a compare-and-set, so any number
 of hub processes may lend from one queue without waiting for each other.
+
+Rows are locked in one order everywhere, the member's before its units', so nothing here can deadlock with a fold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from commonweal.core.errors import Conflict, NotFound
 from commonweal.core.ids import MemberId, new_id
 from commonweal.core.work import Amount, WorkUnit
 from commonweal.pool import wire
-from commonweal.pool.scheduler import MemberFacts, Offer, UnitFacts, choose, smoothed
+from commonweal.pool.scheduler import MemberFacts, Offer, UnitFacts, choose, patience, smoothed
 from commonweal.pool.schema import attempts, jobs, members, rates, units
 
-CANDIDATES = 32
+CANDIDATES_PER_JOB = 16
+_TRIES = 4  # other processes may be faster at every unit that was found
+RATE_IS_GOOD_FOR = 3600.0
+"""Seconds after which a measured speed is forgotten: a member that was once too slow gets another chance."""
+_LEAST_SECONDS = 1e-3  # measurements below it are not believed: no speed is infinite
 WORK_CHANNEL = "commonweal_work"
 DONE_CHANNEL = "commonweal_done"
 
@@ -39,35 +46,43 @@ def enqueue(
     now: float,
 ) -> None:
     """Queue units and wake one waiting member for each."""
-    for unit in planned:
-        row = _row(job, unit) | {
-            "deadline": deadline,
-            "pickup_until": now + pickup_seconds,
-            "created": now,
-        }
-        connection.execute(units.insert().values(row))
-        announce(connection, row["id"], unit.needs.role, unit.prefers)
+    same = {"deadline": deadline, "pickup_until": now + pickup_seconds, "created": now}
+    rows = [_row(job, unit) | same for unit in planned]
+    if rows:
+        connection.execute(units.insert(), rows)
+    announce(connection, ((row["id"], row["role"], row["prefers"]) for row in rows))
 
 
-def announce(connection: sa.Connection, unit: str, role: str, prefers: str | None) -> None:
-    """Wake the member that the unit prefers, or one member with the role. Delivered at commit."""
-    connection.execute(sa.select(sa.func.pg_notify(WORK_CHANNEL, f"{unit} {role} {prefers or '-'}")))
+def announce(connection: sa.Connection, found: Iterable[tuple[str, str, str | None]]) -> None:
+    """For each (unit, role, preferred member): wake that member, or one with the role. Delivered at commit."""
+    payloads = [f"{unit} {role} {prefers or '-'}" for unit, role, prefers in found]
+    if payloads:
+        each = sa.func.unnest(sa.cast(payloads, ARRAY(sa.Text))).column_valued("payload")
+        connection.execute(sa.select(sa.func.pg_notify(WORK_CHANNEL, each)))
 
 
 def lease(
     connection: sa.Connection, member: MemberId, body: wire.LeaseRequest, *, ttl: float, now: float
 ) -> wire.Lease | None:
-    """Lend the best unit for ``member``, or None. A repeated request gets the same lease again."""
-    again = _leased_before(connection, member, body.request_id, ttl)
+    """Lend the best unit for ``member``, or None. A repeated request gets the same lease again.
+
+    Two reads when there is nothing to do. When there is, the member's row is locked: of its requests that come
+    at the same time, each sees what the one before it got.
+    """
+    again = _leased_before(connection, member, body.request_id, ttl=ttl, now=now)
     if again is not None:
         return again
-    candidates = _candidates(connection, member, list(body.roles))
-    if not candidates:
+    if not _candidates(connection, member, body, now):
         return None
-    facts = _facts(connection, member, body)
-    busy = _busy(connection, {unit.job for unit in candidates})
-    for offer in choose(facts, candidates, busy, now):
-        taken = _take(connection, member, offer, body.request_id, ttl=ttl, now=now)
+    connection.execute(sa.select(members.c.id).where(members.c.id == member).with_for_update(key_share=True))
+    again = _leased_before(connection, member, body.request_id, ttl=ttl, now=now)
+    if again is not None:
+        return again
+    for _ in range(_TRIES):
+        candidates = _candidates(connection, member, body, now)
+        if not candidates:
+            return None
+        taken = _take_best(connection, member, body, candidates, ttl=ttl, now=now)
         if taken is not None:
             return taken
     return None
@@ -76,11 +91,15 @@ def lease(
 def renew(
     connection: sa.Connection, member: MemberId, progress: wire.Progress, *, ttl: float, now: float
 ) -> bool:
-    """Keep a lease; False if it is lost."""
+    """Keep a lease; False if it is lost. No heartbeat keeps it for longer than ``ttl`` after the unit's
+    deadline, so a member that only says that it works holds nobody up for ever."""
     done = connection.execute(
         units.update()
         .where(_held(member, progress.unit, progress.fence))
-        .values(leased_until=now + ttl, progress=progress.amount_done)
+        .values(
+            leased_until=sa.func.least(sa.cast(now, sa.Double), units.c.deadline) + ttl,
+            progress=progress.amount_done,
+        )
     )
     return done.rowcount == 1
 
@@ -99,11 +118,11 @@ def submit(
         units.update()
         .where(_held(member, unit, body.fence))
         .values(status="submitted", result=result, submitted_at=now, progress=body.amount_done)
-        .returning(units.c.job, units.c.leased_at)
+        .returning(units.c.job, units.c.leased_at, units.c.asked)
     ).first()
     if done is None:
         return _already_handed_in(connection, member, unit, body.fence)
-    _measure_rate(connection, member, done.job, body, elapsed=now - done.leased_at)
+    _measure_rate(connection, member, done, body, now)
     connection.execute(sa.select(sa.func.pg_notify(DONE_CHANNEL, done.job)))
     return wire.Submitted(duplicate=False)
 
@@ -145,8 +164,7 @@ def open_to_all(connection: sa.Connection, now: float) -> int:
         .values(prefers=None)
         .returning(units.c.id, units.c.role)
     ).all()
-    for row in rows:
-        announce(connection, row.id, row.role, None)
+    announce(connection, ((row.id, row.role, None) for row in rows))
     return len(rows)
 
 
@@ -164,7 +182,7 @@ def requeue(connection: sa.Connection, row: sa.Row[Any], *, outcome: str, now: f
         )
     )
     target = row.amount["target_seconds"]
-    deadline = min(row.deadline, row.leased_at + 1.2 * target) if row.group else row.deadline
+    deadline = min(row.deadline, row.leased_at + patience(target)) if row.group else row.deadline
     worthwhile = deadline - now > 0.3 * target and row.attempt < row.max_attempts
     connection.execute(
         units.update()
@@ -181,7 +199,7 @@ def requeue(connection: sa.Connection, row: sa.Row[Any], *, outcome: str, now: f
         )
     )
     if worthwhile:
-        announce(connection, row.id, row.role, None)
+        announce(connection, [(row.id, row.role, None)])
     connection.execute(sa.select(sa.func.pg_notify(DONE_CHANNEL, row.job)))
 
 
@@ -210,59 +228,114 @@ def _held(member: MemberId, unit: str, fence: int) -> sa.ColumnElement[bool]:
 
 
 def _leased_before(
-    connection: sa.Connection, member: MemberId, request_id: str, ttl: float
+    connection: sa.Connection, member: MemberId, request_id: str, *, ttl: float, now: float
 ) -> wire.Lease | None:
     row = connection.execute(
         sa.select(units).where(
             units.c.member == member, units.c.request_id == request_id, units.c.status == "leased"
         )
     ).first()
-    return None if row is None else _as_lease(row, seconds=row.deadline - row.leased_at, ttl=ttl)
+    if row is None:
+        return None
+    until = min(row.deadline, row.leased_at + patience(row.amount["target_seconds"]))
+    return _as_lease(row, seconds=max(0.0, until - now), ttl=ttl)
 
 
-def _candidates(connection: sa.Connection, member: MemberId, roles: list[str]) -> list[UnitFacts]:
-    rows = connection.execute(
+def _candidates(
+    connection: sa.Connection, member: MemberId, body: wire.LeaseRequest, now: float
+) -> list[UnitFacts]:
+    """The first units of every running job that ``member`` may have. Filtered here and not only by ``choose``,
+    so that neither a job with many units nor units that nobody can do hide those behind them."""
+    mine = units.c.prefers == member
+    unit = (
         sa.select(units)
-        .join(jobs, jobs.c.id == units.c.job)
-        .where(units.c.status == "queued", units.c.role.in_(roles), jobs.c.status == "running")
-        .where(sa.or_(units.c.prefers.is_(None), units.c.prefers == member))
-        .order_by((units.c.prefers == member).desc().nulls_last(), units.c.created)
-        .limit(CANDIDATES)
-    ).all()
+        .where(units.c.job == jobs.c.id, units.c.status == "queued", sa.or_(mine, units.c.prefers.is_(None)))
+        .where(*_fits(member, body), units.c.deadline > now)
+        .order_by(mine.desc().nulls_last(), units.c.created, units.c.id)
+        .limit(CANDIDATES_PER_JOB)
+        .lateral("unit")
+    )
+    found = (
+        sa.select(unit)
+        .select_from(jobs.join(members, members.c.id == member).join(unit, sa.true()))
+        .where(jobs.c.status == "running")
+    )
+    return [_unit_facts(row) for row in connection.execute(found)]
+
+
+def _fits(member: MemberId, body: wire.LeaseRequest) -> list[sa.ColumnElement[bool]]:
+    memory = sa.func.least(body.free_memory, members.c.memory_limit - 1)
     return [
-        UnitFacts(
-            id=row.id,
-            job=row.job,
-            group=row.group,
-            kind=row.kind,
-            role=row.role,
-            memory=row.memory,
-            min_reputation=row.min_reputation,
-            prefers=row.prefers,
-            excludes=frozenset(row.excludes),
-            amount=Amount(**row.amount),
-            deadline=row.deadline,
-            pickup_until=row.pickup_until,
-            created=row.created,
-        )
-        for row in rows
+        units.c.role.in_(body.roles),
+        units.c.role == sa.any_(members.c.roles),
+        units.c.kind.in_(body.kinds),
+        units.c.memory <= memory,
+        units.c.min_reputation <= members.c.reputation,
+        sa.literal(member) != sa.all_(units.c.excludes),
+        sa.or_(units.c.group == "", sa.tuple_(units.c.job, units.c.group).not_in(_groups(member))),
     ]
 
 
-def _facts(connection: sa.Connection, member: MemberId, body: wire.LeaseRequest) -> MemberFacts:
+def _groups(member: MemberId) -> sa.Select[tuple[str, str]]:
+    """(job, group) wherever the member has or had a unit that is not folded yet."""
+    inner = units.alias("held")
+    held = sa.select(inner.c.job, inner.c.group).where(
+        inner.c.member == member, inner.c.status.in_(["leased", "submitted"])
+    )
+    had = (
+        sa.select(inner.c.job, inner.c.group)
+        .join(attempts, attempts.c.unit == inner.c.id)
+        .where(attempts.c.member == member, inner.c.status.in_(["queued", "leased", "submitted"]))
+    )
+    both = held.union_all(had).subquery("taken")
+    return sa.select(both.c.job, both.c.group)
+
+
+def _unit_facts(row: sa.Row[Any]) -> UnitFacts:
+    return UnitFacts(
+        id=row.id,
+        job=row.job,
+        group=row.group,
+        kind=row.kind,
+        role=row.role,
+        memory=row.memory,
+        min_reputation=row.min_reputation,
+        prefers=row.prefers,
+        excludes=frozenset(row.excludes),
+        amount=Amount(**row.amount),
+        deadline=row.deadline,
+        pickup_until=row.pickup_until,
+        created=row.created,
+    )
+
+
+def _take_best(
+    connection: sa.Connection,
+    member: MemberId,
+    body: wire.LeaseRequest,
+    candidates: Sequence[UnitFacts],
+    *,
+    ttl: float,
+    now: float,
+) -> wire.Lease | None:
+    among = {unit.job for unit in candidates}
+    facts = _facts(connection, member, body, among, now)
+    for offer in choose(facts, candidates, _busy(connection, among), now):
+        taken = _take(connection, member, offer, body.request_id, ttl=ttl, now=now)
+        if taken is not None:
+            return taken
+    return None
+
+
+def _facts(
+    connection: sa.Connection, member: MemberId, body: wire.LeaseRequest, among: set[str], now: float
+) -> MemberFacts:
     row = connection.execute(
         sa.select(members.c.reputation, members.c.memory_limit, members.c.roles).where(members.c.id == member)
     ).one()
-    speeds: Mapping[str, float] = {
-        r.job: r.rate for r in connection.execute(sa.select(rates).where(rates.c.member == member))
-    }
-    taken = connection.execute(
-        sa.select(units.c.job, units.c.group)
-        .where(units.c.member == member, units.c.status.in_(["leased", "submitted"]))
-        .union(
-            sa.select(units.c.job, units.c.group)
-            .join(attempts, attempts.c.unit == units.c.id)
-            .where(attempts.c.member == member, units.c.status.in_(["queued", "leased", "submitted"]))
+    speeds = connection.execute(
+        sa.select(rates.c.job, rates.c.rate).where(
+            rates.c.member == member, rates.c.job.in_(among), rates.c.measured > now - RATE_IS_GOOD_FOR
         )
     )
     memory = body.free_memory if row.memory_limit is None else min(body.free_memory, row.memory_limit - 1)
@@ -272,8 +345,8 @@ def _facts(connection: sa.Connection, member: MemberId, body: wire.LeaseRequest)
         kinds=frozenset(body.kinds),
         memory=memory,
         reputation=row.reputation,
-        rates=speeds,
-        groups=frozenset((r.job, r.group) for r in taken if r.group),
+        rates={r.job: r.rate for r in speeds},
+        groups=frozenset((r.job, r.group) for r in connection.execute(_groups(member)) if r.group),
     )
 
 
@@ -342,22 +415,22 @@ def _already_handed_in(connection: sa.Connection, member: MemberId, unit: str, f
 
 
 def _measure_rate(
-    connection: sa.Connection, member: MemberId, job: str, body: wire.Submit, *, elapsed: float
+    connection: sa.Connection, member: MemberId, unit: sa.Row[Any], body: wire.Submit, now: float
 ) -> None:
     """Speed at a job, from what was done in the time that it took. A member cannot claim to have computed for
-    longer than it had the lease; one that claims less is asked for more than it can do, to its own loss."""
-    seconds = min(body.seconds, elapsed)
-    if body.amount_done <= 0 or seconds <= 0:
+    longer than it had the lease, nor more than it was asked for; one that claims less time is asked for more
+    than it can do, to its own loss."""
+    done, seconds = min(body.amount_done, unit.asked), min(body.seconds, now - unit.leased_at)
+    if done <= 0 or seconds <= 0:
         return
-    old = connection.execute(
-        sa.select(rates.c.rate).where(rates.c.member == member, rates.c.job == job)
-    ).scalar()
-    rate = smoothed(old, body.amount_done / seconds)
-    if old is None:
-        connection.execute(rates.insert().values(member=member, job=job, rate=rate, samples=1))
-    else:
-        connection.execute(
-            rates.update()
-            .where(rates.c.member == member, rates.c.job == job)
-            .values(rate=rate, samples=rates.c.samples + 1)
+    mine = sa.and_(rates.c.member == member, rates.c.job == unit.job)
+    old = connection.execute(sa.select(rates.c.rate).where(mine)).scalar()
+    rate = smoothed(old, done / max(seconds, _LEAST_SECONDS))
+    connection.execute(
+        insert(rates)
+        .values(member=member, job=unit.job, rate=rate, samples=1, measured=now)
+        .on_conflict_do_update(
+            index_elements=["member", "job"],
+            set_={"rate": rate, "samples": rates.c.samples + 1, "measured": now},
         )
+    )

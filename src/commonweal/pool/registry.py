@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,7 +14,7 @@ from commonweal.core.blobs import Blobs
 from commonweal.core.errors import Conflict, NotFound, UserError
 from commonweal.core.hashing import BlobHash
 from commonweal.core.ids import JobId, new_id
-from commonweal.core.work import JobFactory
+from commonweal.core.work import JobFactory, Json
 from commonweal.ledger.accounts import AccountId
 from commonweal.ledger.holds import release
 from commonweal.pool import accounts, wire
@@ -20,30 +22,49 @@ from commonweal.pool.access import Caller
 from commonweal.pool.foreman import drop_units
 from commonweal.pool.schema import jobs, rounds
 
+_CHECKS_AT_ONCE = 8
 
-def submit_job(
-    connection: sa.Connection,
-    body: wire.NewJob,
-    caller: Caller,
-    factories: dict[str, JobFactory],
-    blobs: Blobs,
-    now: float,
-) -> wire.JobView:
-    """Enter a job and set its budget aside. The same ``request_id`` gets the same job again.
 
-    Raises UserError (unknown kind, missing blobs, a specification the job's own code refuses) and
-    InsufficientCredits.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A job that can be entered: its blobs are there and its own code accepts its specification."""
+
+    id: JobId
+    body: wire.NewJob
+    state: Json
+
+
+def prepare_job(body: wire.NewJob, factories: dict[str, JobFactory], blobs: Blobs) -> Prepared:
+    """Check a job, outside any transaction: it may have many blobs, and its code may take its time.
+
+    Raises UserError (unknown kind, missing blobs, a specification that the job's own code refuses).
     """
     factory = factories.get(body.kind)
     if factory is None:
         raise UserError(
             f"kind: this hub runs no '{body.kind}' jobs", hint="it runs: " + ", ".join(sorted(factories))
         )
-    for blob in body.blobs:
-        if not blobs.has(BlobHash(blob)):
-            raise UserError(f"blobs: {blob[:12]} was not uploaded", hint="upload it, then submit again")
+    with ThreadPoolExecutor(max_workers=_CHECKS_AT_ONCE) as pool:
+        there = pool.map(lambda blob: blobs.has(BlobHash(blob)), body.blobs)
+        for blob, found in zip(body.blobs, there, strict=True):
+            if not found:
+                raise UserError(f"blobs: {blob[:12]} was not uploaded", hint="upload it, then submit again")
     job_id = JobId(new_id("job"))
-    state = factory(job_id, body.spec).start()
+    try:
+        state = factory(job_id, body.spec).start()
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"spec: a '{body.kind}' job cannot be made of it: {type(error).__name__}: {error}"
+        ) from error
+    return Prepared(id=job_id, body=body, state=state)
+
+
+def submit_job(connection: sa.Connection, prepared: Prepared, caller: Caller, now: float) -> wire.JobView:
+    """Enter a job and set its budget aside. The same ``request_id`` gets the same job again.
+
+    Raises InsufficientCredits.
+    """
+    job_id, body = prepared.id, prepared.body
     found = connection.execute(
         insert(jobs)
         .values(
@@ -53,7 +74,7 @@ def submit_job(
             owner=caller.owner,
             status="running",
             spec=body.spec,
-            state=state,
+            state=prepared.state,
             keeps=[],
             spec_blobs=list(body.blobs),
             budget=body.budget,
@@ -99,8 +120,8 @@ def cancel(connection: sa.Connection, job: str, caller: Caller, now: float) -> w
     """Stop a job for good: its units are withdrawn and what is left of its budget goes back."""
     row = _owned(connection, job, caller)
     if row.status in ("running", "paused"):
-        drop_units(connection, job)
         accounts.settle(connection, row, now)
+        drop_units(connection, job)
         _update(connection, row, now, status="cancelled", plan=None, message=f"cancelled by {caller.owner}")
     return find_job(connection, job)
 
@@ -120,6 +141,8 @@ def resume(connection: sa.Connection, job: str, caller: Caller, budget: int, now
     row = _owned(connection, job, caller)
     if row.status not in ("paused", "running"):
         raise Conflict(f"job {job} is {row.status}", hint="only a paused job can be resumed")
+    if row.status == "running" and not budget:
+        return _view(row)
     changes: dict[str, Any] = {"status": "running", "message": ""}
     if budget:
         changes |= _more(connection, row, budget, now)
@@ -141,14 +164,19 @@ def _more(connection: sa.Connection, row: sa.Row[Any], budget: int, now: float) 
 def _row(connection: sa.Connection, job: str) -> sa.Row[Any]:
     row = connection.execute(sa.select(jobs).where(jobs.c.id == job)).first()
     if row is None:
-        raise NotFound(f"no job {job}", hint="see them all with: commonweal jobs")
+        raise _unknown(job)
     return row
 
 
+def _unknown(job: str) -> NotFound:
+    return NotFound(f"no job {job}", hint="see them all with: commonweal jobs")
+
+
 def _owned(connection: sa.Connection, job: str, caller: Caller) -> sa.Row[Any]:
-    """The job, locked, if the caller may change it. Waits for a fold under way to end."""
-    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(job, 0))))
-    row = _row(connection, job)
+    """The job, locked, if the caller may change it. A fold under way finds it changed, and is dropped."""
+    row = connection.execute(sa.select(jobs).where(jobs.c.id == job).with_for_update(key_share=True)).first()
+    if row is None:
+        raise _unknown(job)
     if caller.role != "admin" and row.owner != caller.owner:
         raise NotFound(f"no job {job} of yours", hint="only its owner and the operator may change a job")
     return row

@@ -89,19 +89,20 @@ def _offer(member: MemberFacts, unit: UnitFacts, now: float) -> Offer | None:
     if left <= 0:
         return None
     if rate is None or rate <= 0:
-        return Offer(unit=unit.id, amount=amount.first, seconds=min(left, _patience(amount)))
-    asked = int(rate * min(amount.target_seconds, left))
+        return Offer(unit=unit.id, amount=amount.first, seconds=min(left, patience(amount.target_seconds)))
+    asked = int(min(rate * min(amount.target_seconds, left), amount.most))
     if asked < amount.least:
         asked = amount.least
         if asked / rate > left:
             return None
-    return Offer(unit=unit.id, amount=min(asked, amount.most), seconds=min(left, _patience(amount)))
+    seconds = min(left, patience(amount.target_seconds))
+    return Offer(unit=unit.id, amount=asked, seconds=seconds)
 
 
-def _patience(amount: Amount) -> float:
+def patience(target_seconds: float) -> float:
     """A member hands in what it has after a fifth more than the target time: a straggler never holds up the
     others for long, and its work is not lost."""
-    return amount.target_seconds * 1.2
+    return target_seconds * 1.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,7 @@ rates = sa.Table(
     sa.Column("job", sa.Text, primary_key=True, doc="speed depends on the model, so it is kept by job"),
     sa.Column("rate", sa.Double, nullable=False, doc="amount a second, while computing"),
     sa.Column("samples", sa.Integer, nullable=False),
+    sa.Column("measured", _TIME, nullable=False),
 )
 
 jobs = sa.Table(
@@ -67,7 +68,7 @@ jobs = sa.Table(
     sa.Column("spec", JSONB, nullable=False),
     sa.Column("state", JSONB, nullable=False),
     sa.Column("version", sa.BigInteger, nullable=False, server_default="0", doc="compared and set"),
-    sa.Column("plan", JSONB, doc="the group being worked on: see foreman.OpenPlan"),
+    sa.Column("plan", JSONB, doc="the group being worked on: deadline, quorum, since"),
     sa.Column("keeps", ARRAY(sa.Text), nullable=False, doc="blobs of the current state"),
     sa.Column("spec_blobs", ARRAY(sa.Text), nullable=False),
     sa.Column("rounds", sa.Integer, nullable=False, server_default="0"),
@@ -89,6 +90,9 @@ rounds = sa.Table(
     sa.Column("at", _TIME, nullable=False),
     sa.Column("record", JSONB, nullable=False),
 )
+
+_OPEN = "status in ('queued', 'leased', 'submitted')"
+_HELD = "status in ('leased', 'submitted')"
 
 units = sa.Table(
     "units",
@@ -123,9 +127,10 @@ units = sa.Table(
     sa.Column("created", _TIME, nullable=False),
     sa.UniqueConstraint("job", "key"),
     sa.CheckConstraint("status in ('queued', 'leased', 'submitted', 'folded', 'dropped')", name="status"),
-    sa.Index("ix_units_queued", "role", "created", postgresql_where=sa.text("status = 'queued'")),
+    sa.Index("ix_units_queued", "job", "prefers", "created", postgresql_where=sa.text("status = 'queued'")),
     sa.Index("ix_units_leased", "leased_until", postgresql_where=sa.text("status = 'leased'")),
-    sa.Index("ix_units_request", "member", "request_id"),
+    sa.Index("ix_units_open", "job", "status", postgresql_where=sa.text(_OPEN)),
+    sa.Index("ix_units_held", "member", "request_id", postgresql_where=sa.text(_HELD)),
 )
 
 attempts = sa.Table(
@@ -137,4 +142,5 @@ attempts = sa.Table(
     sa.Column("leased_at", _TIME, nullable=False),
     sa.Column("ended_at", _TIME, nullable=False),
     sa.Column("outcome", sa.Text, nullable=False, doc="expired, released, or what failed"),
+    sa.Index("ix_attempts_member", "member"),
 )

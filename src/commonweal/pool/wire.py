@@ -46,7 +46,7 @@ def _check_storable(value: Any, depth: int) -> None:
         raise ValueError("text has a NUL character or half of a surrogate pair")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("a number is not finite")
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+    if isinstance(value, int) and not -(2**64) < value < 2**64:
         raise ValueError("a number has more than 64 bits")
     if isinstance(value, dict):
         for key, item in value.items():

@@ -33,12 +33,24 @@ class LocalIO:
 
 
 class LocalPool:
-    """Runs one job with executors by member. ``state`` is the job's, as a hub would keep it."""
+    """Runs one job with executors by member. ``state`` is the job's, as a hub would keep it.
+
+    With ``steady`` nobody's speed counts: everybody is asked for the same and given the time, so that a run
+    gives the same bits every time.
+    """
 
     def __init__(
-        self, job: Job, job_id: JobId, blobs: Blobs, members: Mapping[MemberId, Executor], *, now: float = 0.0
+        self,
+        job: Job,
+        job_id: JobId,
+        blobs: Blobs,
+        members: Mapping[MemberId, Executor],
+        *,
+        now: float = 0.0,
+        steady: bool = False,
     ) -> None:
         self.job = job
+        self.steady = steady
         self.state = job.start()
         self.now = now
         self.members = dict(members)
@@ -73,7 +85,7 @@ class LocalPool:
         if plan is None:
             raise RuntimeError("there is nothing to do: too few members")
         done = [result for unit in plan.units if (result := self._do(unit)) is not None]
-        self.now += max((result.seconds for result in done), default=1.0)
+        self.now += 1.0 if self.steady else max((result.seconds for result in done), default=1.0)
         return sorted(done, key=lambda result: result.unit_key)
 
     def close(self) -> None:
@@ -88,7 +100,8 @@ class LocalPool:
         outcome = self.members[member].run(task, LocalIO(self._blobs))
         if outcome.amount_done == 0:
             return None
-        self._rates[member] = outcome.amount_done / outcome.seconds
+        if not self.steady:
+            self._rates[member] = outcome.amount_done / outcome.seconds
         return self._result(unit, member, task, outcome)
 
     def _task(self, unit: WorkUnit, member: MemberId) -> Task:
@@ -111,5 +124,5 @@ class LocalPool:
             report=outcome.report,
             blobs={name: self._blobs.put(data) for name, data in outcome.blobs.items()},
             amount_asked=task.amount,
-            seconds=outcome.seconds,
+            seconds=1.0 if self.steady else outcome.seconds,
         )

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +79,8 @@ def save_memory(file: Path, memory: Memory, optimizer: Mapping[str, torch.Tensor
         os.replace(part, file)
     except (OSError, SafetensorError) as error:
         log.warning("session.not_saved file=%s error=%s", file.name, error)
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         return False
     return True
 

@@ -95,6 +95,8 @@ def _only_data(config: bytes) -> bytes:
         values = json.loads(config)
     except ValueError as error:
         raise ConfigError(f"specification: the model's config.json is not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError("specification: the model's config.json is not a table")
     kept = {k: v for k, v in values.items() if not k.startswith("_") and k not in _NOT_DATA}
     return json.dumps(kept).encode()
 

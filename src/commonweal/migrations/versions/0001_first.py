@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("unit", "fence", name=op.f("pk_attempts")),
     )
+    op.create_index("ix_attempts_member", "attempts", ["member"], unique=False)
     op.create_table(
         "jobs",
         sa.Column("id", sa.Text(), nullable=False),
@@ -191,6 +192,7 @@ def upgrade() -> None:
         sa.Column("job", sa.Text(), nullable=False),
         sa.Column("rate", sa.Double(), nullable=False),
         sa.Column("samples", sa.Integer(), nullable=False),
+        sa.Column("measured", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["member"], ["members.id"], name=op.f("fk_rates_member_members")),
         sa.PrimaryKeyConstraint("member", "job", name=op.f("pk_rates")),
     )
@@ -241,6 +243,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("job", "key", name=op.f("uq_units_job_key")),
     )
     op.create_index(
+        "ix_units_held",
+        "units",
+        ["member", "request_id"],
+        unique=False,
+        postgresql_where=sa.text("status in ('leased', 'submitted')"),
+    )
+    op.create_index(
         "ix_units_leased",
         "units",
         ["leased_until"],
@@ -248,12 +257,18 @@ def upgrade() -> None:
         postgresql_where=sa.text("status = 'leased'"),
     )
     op.create_index(
+        "ix_units_open",
+        "units",
+        ["job", "status"],
+        unique=False,
+        postgresql_where=sa.text("status in ('queued', 'leased', 'submitted')"),
+    )
+    op.create_index(
         "ix_units_queued",
         "units",
-        ["role", "created"],
+        ["job", "prefers", "created"],
         unique=False,
         postgresql_where=sa.text("status = 'queued'"),
     )
-    op.create_index("ix_units_request", "units", ["member", "request_id"], unique=False)
     for trigger in TRIGGERS:
         op.execute(trigger)

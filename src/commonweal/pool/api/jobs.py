@@ -16,8 +16,9 @@ JobId = Annotated[str, Path(pattern=r"^job_[0-9a-z]{16}$")]
 @router.post("", status_code=201)
 def submit(body: wire.NewJob, hub: HubDep, caller: Anyone) -> wire.JobView:
     """Submit a job. Its owner is the caller's account, which pays for it."""
+    prepared = registry.prepare_job(body, hub.factories, hub.blobs)
     with hub.database.transaction() as connection:
-        return registry.submit_job(connection, body, caller, hub.factories, hub.blobs, hub.clock.now())
+        return registry.submit_job(connection, prepared, caller, hub.clock.now())
 
 
 @router.get("")

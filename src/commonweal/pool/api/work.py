@@ -6,7 +6,7 @@ import asyncio
 from typing import Annotated
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import APIRouter, Header, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from commonweal.core.errors import NotAuthorized, UserError
@@ -51,6 +51,7 @@ def join(body: wire.Register, hub: HubDep, _: Joiner) -> wire.Registered:
 async def lease(
     body: wire.LeaseRequest,
     hub: HubDep,
+    request: Request,
     response: Response,
     authorization: Annotated[str | None, Header()] = None,
 ) -> wire.Lease | None:
@@ -58,18 +59,23 @@ async def lease(
     caller = await run_in_threadpool(authenticate, hub, authorization)
     if caller.role != "member":
         raise NotAuthorized("only members are given work", hint="register with a join token first")
-    found = await _wait_for_work(hub, caller.member, body)
+    found = await _wait_for_work(hub, caller.member, body, request)
     if found is None:
         response.status_code = 204
     return found
 
 
-async def _wait_for_work(hub: Hub, member: MemberId, body: wire.LeaseRequest) -> wire.Lease | None:
+async def _wait_for_work(
+    hub: Hub, member: MemberId, body: wire.LeaseRequest, request: Request
+) -> wire.Lease | None:
     deadline = asyncio.get_running_loop().time() + body.wait
     waiter = hub.waiting.enter(member, frozenset(body.roles))
     try:
         while True:
             heard = hub.waiting.heard(waiter)
+            if await request.is_disconnected():
+                hub.waiting.pass_on(waiter, heard)
+                return None
             found = await run_in_threadpool(_try_lease, hub, member, body)
             if heard is not None and (found is None or found.unit != heard.unit):
                 hub.waiting.pass_on(waiter, heard)

@@ -16,13 +16,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import sqlalchemy as sa
 from fastapi import FastAPI
 
 from commonweal import __version__
 from commonweal.core.blobs import Blobs
 from commonweal.core.clock import Clock, SystemClock
 from commonweal.core.database import Database
-from commonweal.core.errors import Unavailable
+from commonweal.core.errors import NotAuthorized, Unavailable, UserError
 from commonweal.core.work import JobFactory
 from commonweal.pool import accounts, garbage, wire
 from commonweal.pool.access import has_keys, issue_key
@@ -39,19 +40,21 @@ from commonweal.pool.waiting import WaitingRoom, listen, parse_announcement
 
 log = logging.getLogger(__name__)
 
-LARGEST_BODY = 16 * 2**20
+LARGEST_BODY = 2**20
+LARGEST_JOB = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubSettings:
     """``tick_seconds``: how often the foreman looks, when nothing wakes it. ``keep_orphans_seconds``: how long a
-    blob that nothing names is kept."""
+    blob that nothing names is kept; ``keep_parts_seconds``: how long an upload that nobody goes on with."""
 
     folder: Path
     heartbeat_seconds: float = 10.0
     lease_seconds: float = 30.0
     tick_seconds: float = 0.5
     keep_orphans_seconds: float = 3600.0
+    keep_parts_seconds: float = 86_400.0
     first_issue: int = 1_000_000 * 1_000_000
     fold: bool = True
 
@@ -70,12 +73,17 @@ class _Loops:
 
     wake: threading.Event = field(default_factory=threading.Event)
     stop: threading.Event = field(default_factory=threading.Event)
+    missed: set[str] = field(default_factory=set)
+    """Jobs that something happened to while they were being stepped."""
 
 
 def first_start(database: Database, settings: HubSettings, clock: Clock) -> FirstKeys | None:
     """Make the operator's account, an admin key and a join token, if this database has none yet."""
     now = clock.now()
     with database.transaction() as connection:
+        connection.execute(
+            sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended("first start", 0)))
+        )
         if has_keys(connection, "admin"):
             return None
         accounts.open_operator(connection, settings.first_issue, now)
@@ -119,11 +127,19 @@ def build(
         lifespan=lifespan,
         docs_url="/docs",
         redoc_url=None,
-        responses={"default": {"model": wire.ErrorBody, "description": "Any error"}},
+        responses={
+            "default": {"model": wire.ErrorBody, "description": "Any error"},
+            **faults.documented(NotAuthorized, UserError, Unavailable),
+        },
     )
     app.state.hub = hub
     faults.install(app)
-    app.add_middleware(faults.LimitBody, largest=LARGEST_BODY, exempt=f"{wire.PREFIX}/uploads/")
+    app.add_middleware(
+        faults.LimitBody,
+        largest=LARGEST_BODY,
+        exempt=f"{wire.PREFIX}/uploads/",
+        larger={f"{wire.PREFIX}/jobs": LARGEST_JOB},
+    )
     for routes in (work_routes, blob_routes, job_routes, people_routes, credit_routes):
         app.include_router(routes.router)
     return app
@@ -144,7 +160,7 @@ async def _running(hub: Hub, settings: HubSettings, fault: Fault) -> AsyncIterat
         foreman = Foreman(
             hub.database,
             hub.factories,
-            ForemanOptions(present_seconds=max(2.5 * settings.heartbeat_seconds, 30.0)),
+            ForemanOptions(present_seconds=max(3 * settings.heartbeat_seconds, settings.lease_seconds)),
             fault=fault,
         )
         threads.append(
@@ -176,22 +192,31 @@ def _drive(foreman: Foreman, hub: Hub, settings: HubSettings, loops: _Loops) -> 
                 for job in foreman.running():
                     if job not in under_way or under_way[job].done():
                         under_way[job] = pool.submit(_step, foreman, job, hub.clock, loops)
-            except Unavailable as error:
-                log.warning("foreman.waits error=%s", error.message)
-                loops.stop.wait(1.0)
+                    else:
+                        loops.missed.add(job)
+            except Exception as error:  # this thread must outlive whatever happens to it
+                _wait_after(error, loops)
             under_way = {job: step for job, step in under_way.items() if not step.done()}
 
 
 def _step(foreman: Foreman, job: str, clock: Clock, loops: _Loops) -> bool:
+    loops.missed.discard(job)
     try:
         done = foreman.step(job, clock.now())
-    except Unavailable as error:
-        log.warning("foreman.waits job=%s error=%s", job, error.message)
-        loops.stop.wait(1.0)
+    except Exception as error:
+        _wait_after(error, loops)
         return False
-    if done:
+    if done or job in loops.missed:
         loops.wake.set()
     return done
+
+
+def _wait_after(error: Exception, loops: _Loops) -> None:
+    if isinstance(error, Unavailable):
+        log.warning("foreman.waits error=%s", error.message)
+    else:
+        log.error("foreman.failed", exc_info=error)
+    loops.stop.wait(1.0)
 
 
 def _collect(hub: Hub, settings: HubSettings, loops: _Loops) -> None:
@@ -199,5 +224,6 @@ def _collect(hub: Hub, settings: HubSettings, loops: _Loops) -> None:
     while not loops.stop.wait(min(300.0, settings.keep_orphans_seconds)):
         try:
             garbage.collect(hub.database, hub.blobs, hub.clock.now(), settings.keep_orphans_seconds)
-        except Unavailable as error:
-            log.warning("garbage.waits error=%s", error.message)
+            garbage.sweep(hub.options.incoming, hub.clock.now(), settings.keep_parts_seconds)
+        except Exception as error:  # the next collection may go better; nothing else depends on it
+            log.warning("garbage.waits error=%s", error)

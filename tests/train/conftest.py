@@ -28,9 +28,25 @@ from commonweal.train.prepare import PreparedJob, prepare_job
 JOB = JobId("job_test")
 MEMBERS = tuple(MemberId(f"mem_{letter}") for letter in "abc")
 
-_WORDS = """
-    the a cat dog sees likes bites small big red bird house on in under and then
-""".split()
+_WORDS = [
+    "the",
+    "a",
+    "cat",
+    "dog",
+    "sees",
+    "likes",
+    "bites",
+    "small",
+    "big",
+    "red",
+    "bird",
+    "house",
+    "on",
+    "in",
+    "under",
+    "and",
+    "then",
+]
 
 
 @pytest.fixture(scope="session", autouse=True)

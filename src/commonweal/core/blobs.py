@@ -1,14 +1,18 @@
 """The blob store: bytes named by their SHA-256, in a folder or in any S3-compatible store.
 
 A blob is written once and never changed. It is stored before the row that names it, so a crash leaves only an
-orphan. What is read is verified. Uploads of strangers land under ``incoming/`` and take their place only
-after their hash was checked, so a name never stands for other bytes.
+orphan. An orphan's age protects it from the collection of garbage while a row is about to name it, so storing
+what is there already makes it young again. What is read is verified. Uploads of strangers land under
+``incoming/`` and take their place only after their hash was checked, so a name never stands for other bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
+import time
+import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +26,15 @@ from obstore.store import LocalStore, MemoryStore, S3Store
 from commonweal.core.errors import ConfigError, CorruptBlob, NotFound, StorageFull, Unavailable
 from commonweal.core.hashing import BlobHash, content_hash, is_content_hash
 
+if typing.TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
 CHUNK = 1 << 20
+
+_YOUNG_SECONDS = 600.0
+_FULL = ("No space left", "os error 28", "os error 122")  # ENOSPC, EDQUOT
+_CLIENT: ClientConfig = {"allow_http": True, "connect_timeout": "5s", "timeout": "60s"}
+_RETRY: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +53,48 @@ class Blobs:
         self._store = store
 
     def put(self, data: bytes) -> BlobHash:
-        """Store ``data``; storing the same bytes again is free. Raises StorageFull."""
+        """Store ``data``; storing the same bytes again is almost free. Raises StorageFull."""
         name = content_hash(data)
-        if not self.has(name):
+        if not self.keep(name):
             with _translated(name):
                 obstore.put(self._store, _path(name), data)
         return name
 
     def put_file(self, file: Path, name: BlobHash) -> None:
         """Store a file whose hash is known to be ``name``."""
-        if not self.has(name):
+        if not self.keep(name):
             with _translated(name):
                 obstore.put(self._store, _path(name), file)
+
+    def keep(self, name: BlobHash) -> bool:
+        """Whether ``name`` is there; if it is, it is as young as one that was stored now (give or take)."""
+        try:
+            with _translated(name):
+                modified = obstore.head(self._store, _path(name))["last_modified"].timestamp()
+                if modified < time.time() - _YOUNG_SECONDS:
+                    self._touch(name)
+        except NotFound:
+            return False
+        return True
+
+    def is_older(self, name: BlobHash, before: float) -> bool:
+        """Whether ``name`` is there and was last stored before that time."""
+        try:
+            with _translated(name):
+                modified = obstore.head(self._store, _path(name))["last_modified"].timestamp()
+        except NotFound:
+            return False
+        return bool(modified < before)
+
+    def _touch(self, name: BlobHash) -> None:
+        """A folder's copies are links, which keep the time; an S3 object cannot be copied onto itself."""
+        if isinstance(self._store, LocalStore) and self._store.prefix is not None:
+            os.utime(self._store.prefix / _path(name))
+            return
+        aside = f"incoming/touched/{name}"
+        obstore.copy(self._store, _path(name), aside)
+        obstore.copy(self._store, aside, _path(name))
+        obstore.delete(self._store, aside)
 
     def get(self, name: BlobHash) -> bytes:
         """The bytes of ``name``. Raises NotFound, and CorruptBlob if the store returns other bytes."""
@@ -99,6 +141,19 @@ class Blobs:
                     if is_content_hash(name):
                         yield BlobInfo(BlobHash(name), meta["size"], meta["last_modified"].timestamp())
 
+    def drop_incoming(self, before: float) -> int:
+        """Forget uploads by signed URL that were never admitted; returns how many."""
+        with _translated("the listing"):
+            old = [
+                meta["path"]
+                for batch in obstore.list(self._store, prefix="incoming")
+                for meta in batch
+                if meta["last_modified"].timestamp() < before
+            ]
+            for path in old:
+                obstore.delete(self._store, path)
+        return len(old)
+
     def sign_get(self, name: BlobHash, seconds: float) -> str | None:
         """A URL that downloads ``name`` straight from the store, or None for a store that has none."""
         if not isinstance(self._store, S3Store):
@@ -117,7 +172,7 @@ class Blobs:
         Raises NotFound if nothing was uploaded, and CorruptBlob (having removed it) if it is something else or
         larger than ``largest`` bytes.
         """
-        if self.has(name):
+        if self.keep(name):
             return self.size(name)
         with _translated(name):
             size = int(obstore.head(self._store, _incoming(name))["size"])
@@ -139,7 +194,7 @@ def open_blobs(location: str) -> Blobs:
     if location == "memory://":
         return Blobs(MemoryStore())
     if location.startswith("s3://"):
-        return Blobs(S3Store.from_url(location, client_options={"allow_http": True}))
+        return Blobs(S3Store.from_url(location, client_options=_CLIENT, retry_config=_RETRY))
     if "://" in location:
         raise ConfigError(f"--store: cannot use '{location}'", hint="give a folder or s3://bucket/prefix")
     folder = Path(location)
@@ -171,7 +226,7 @@ def _translated(name: str) -> Iterator[None]:
     except FileNotFoundError:
         raise NotFound(f"no blob {name[:12]} in the store") from None
     except (BaseError, OSError) as error:
-        if "No space left" in str(error) or "os error 28" in str(error):
+        if any(sign in str(error) for sign in _FULL):
             raise StorageFull(
                 "the blob store has no space left", hint="free some space on its disk"
             ) from None

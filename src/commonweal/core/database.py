@@ -39,7 +39,12 @@ _MIGRATIONS = Path(__file__).parents[1] / "migrations"
 _MIGRATION_LOCK = 0x636F6D6D  # one hub process migrates, the others wait for it
 _URL_HINT = "use postgresql://user:password@host/name, or leave the option out for the embedded server"
 
-PATIENCE = {"connect_timeout": 10, "keepalives_idle": 20, "keepalives_interval": 5, "keepalives_count": 3}
+PATIENCE: dict[str, Any] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 20,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
 """How libpq notices that a server is gone without a word (seconds): a machine that lost power says nothing."""
 
 

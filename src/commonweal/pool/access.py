@@ -36,12 +36,16 @@ class Caller:
 
 
 def identify(connection: sa.Connection, secret: str) -> Caller:
-    """The caller that ``secret`` belongs to. Raises NotAuthorized."""
+    """The caller that ``secret`` belongs to. Raises NotAuthorized, also for a member that was banned."""
     row = connection.execute(
-        sa.select(keys.c.role, keys.c.owner).where(keys.c.hash == _hashed(secret), keys.c.revoked.is_(None))
+        sa.select(keys.c.role, keys.c.owner, members.c.state)
+        .outerjoin(members, keys.c.owner == sa.literal("member:") + members.c.id)
+        .where(keys.c.hash == _hashed(secret), keys.c.revoked.is_(None))
     ).first()
     if row is None:
         raise NotAuthorized("this key is not known here", hint="ask the hub's operator for a valid key")
+    if row.state == "banned":
+        raise NotAuthorized("this member was banned", hint="ask the hub's operator why")
     return Caller(role=row.role, owner=row.owner)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 from commonweal.core.errors import NotFound
 from commonweal.ledger.schema import accounts as balances
 from commonweal.pool import wire
+from commonweal.pool.leases import requeue
 from commonweal.pool.schema import jobs, members, units
 
 AWAY_AFTER_SECONDS = 60.0
@@ -26,11 +28,25 @@ def list_members(connection: sa.Connection, *, now: float, limit: int) -> list[w
     return [_view(row, now) for row in rows]
 
 
-def ban(connection: sa.Connection, member: str, *, banned: bool) -> None:
-    """Give a member no more work (or again some). Raises NotFound."""
-    state = "banned" if banned else "idle"
-    if connection.execute(members.update().where(members.c.id == member).values(state=state)).rowcount == 0:
+def ban(connection: sa.Connection, member: str, *, banned: bool, now: float) -> None:
+    """Refuse a member everything and give what it was lent to others (or let it come back). Raises NotFound."""
+    here = members.c.id == member
+    state = connection.execute(
+        sa.select(members.c.state).where(here).with_for_update(key_share=True)
+    ).scalar()
+    if state is None:
         raise NotFound(f"no member {member}", hint="see them all with: commonweal members")
+    if banned == (state == "banned"):
+        return
+    connection.execute(members.update().where(here).values(state="banned" if banned else "left"))
+    if banned:
+        for row in _lent_to(connection, member):
+            requeue(connection, row, outcome="banned", now=now)
+
+
+def _lent_to(connection: sa.Connection, member: str) -> Sequence[sa.Row[Any]]:
+    lent = sa.select(units).where(units.c.member == member, units.c.status == "leased")
+    return connection.execute(lent.order_by(units.c.id).with_for_update()).all()
 
 
 def status(connection: sa.Connection, *, version: str, now: float) -> wire.Status:

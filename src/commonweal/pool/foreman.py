@@ -23,7 +23,7 @@ from commonweal.core.hashing import BlobHash
 from commonweal.core.ids import JobId, MemberId
 from commonweal.core.work import Fold, Job, JobFactory, MemberView, Plan, Result, Verdict
 from commonweal.pool import accounts
-from commonweal.pool.leases import RATE_IS_GOOD_FOR, enqueue, expire, open_to_all
+from commonweal.pool.leases import RATE_IS_GOOD_FOR, enqueue, expire, hurry, open_to_all
 from commonweal.pool.scheduler import Progress, decide, reputation_after
 from commonweal.pool.schema import attempts, jobs, members, rates, rounds, units
 
@@ -208,13 +208,21 @@ def _unchanged(connection: sa.Connection, row: sa.Row[Any]) -> bool:
 def _ready(connection: sa.Connection, row: sa.Row[Any], now: float) -> bool:
     """Whether the open group is to be folded. If so, what is not handed in by now is withdrawn."""
     counted = connection.execute(
-        sa.select(units.c.status, units.c.pickup_until, sa.func.count().label("n"))
+        sa.select(units.c.status, units.c.pickup_until, units.c.deadline, sa.func.count().label("n"))
         .where(units.c.job == row.id, units.c.status.in_(["queued", "leased", "submitted"]))
-        .group_by(units.c.status, units.c.pickup_until)
+        .group_by(units.c.status, units.c.pickup_until, units.c.deadline)
     ).all()
-    progress = [Progress(status=c.status, pickup_until=c.pickup_until) for c in counted for _ in range(c.n)]
+    progress = [
+        Progress(status=c.status, pickup_until=c.pickup_until, deadline=c.deadline)
+        for c in counted
+        for _ in range(c.n)
+    ]
     quorum, deadline = row.plan["quorum"], row.plan["deadline"]
     if decide(progress, quorum=quorum, deadline=deadline, now=now) == "wait":
+        if not row.plan["hurried"] and hurry(connection, row.id, row.plan["pickup_seconds"]):
+            connection.execute(
+                jobs.update().where(jobs.c.id == row.id).values(plan=row.plan | {"hurried": True})
+            )
         return False
     _withdraw(connection, row.id, ["queued", "leased"])
     return True
@@ -247,7 +255,13 @@ def _present(connection: sa.Connection, job_id: str, now: float, within: float) 
 
 
 def _open(connection: sa.Connection, job_id: str, plan: Plan, now: float) -> None:
-    opened = {"deadline": plan.deadline, "quorum": plan.quorum, "since": now}
+    opened = {
+        "deadline": plan.deadline,
+        "quorum": plan.quorum,
+        "pickup_seconds": plan.pickup_seconds,
+        "since": now,
+        "hurried": False,
+    }
     connection.execute(jobs.update().where(jobs.c.id == job_id).values(plan=opened, updated=now))
     enqueue(
         connection, job_id, plan.units, deadline=plan.deadline, pickup_seconds=plan.pickup_seconds, now=now

@@ -1,13 +1,15 @@
 """The collection of garbage: blobs that nothing names any more.
 
 What names a blob: a job's specification (while the job is there), its current state and checkpoints, and the
-results and payloads of units that are not folded yet. Everything else goes once it is old enough that no upload
-or fold under way can be about to name it.
+results of units that are not folded yet. Everything else goes once it is old enough that no upload or fold
+under way can be about to name it; storing a blob again makes it new again (see
+:meth:`commonweal.core.blobs.Blobs.keep`).
 """
 
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -20,17 +22,27 @@ log = logging.getLogger(__name__)
 
 def collect(database: Database, blobs: Blobs, now: float, keep_seconds: float) -> int:
     """Delete the orphans that are older than ``keep_seconds``; returns how many."""
-    orphans = [b.hash for b in blobs.all() if b.modified < now - keep_seconds]
+    before = now - keep_seconds
+    blobs.drop_incoming(before)
+    orphans = [b.hash for b in blobs.all() if b.modified < before]
     if not orphans:
         return 0
     with database.transaction() as connection:
         named = _named(connection)
-    gone = [name for name in orphans if name not in named]
+    gone = [name for name in orphans if name not in named and blobs.is_older(name, before)]
     for name in gone:
         blobs.delete(name)
     if gone:
         log.info("garbage.collected blobs=%d", len(gone))
     return len(gone)
+
+
+def sweep(folder: Path, now: float, keep_seconds: float) -> int:
+    """Delete the parts of uploads that nobody has gone on with for ``keep_seconds``; returns how many."""
+    old = [part for part in folder.glob("*.part") if part.stat().st_mtime < now - keep_seconds]
+    for part in old:
+        part.unlink(missing_ok=True)
+    return len(old)
 
 
 def _named(connection: sa.Connection) -> set[str]:

@@ -20,7 +20,7 @@ from commonweal.core.errors import Conflict, NotFound
 from commonweal.core.ids import MemberId, new_id
 from commonweal.core.work import Amount, WorkUnit
 from commonweal.pool import wire
-from commonweal.pool.scheduler import MemberFacts, Offer, UnitFacts, choose, patience, smoothed
+from commonweal.pool.scheduler import MemberFacts, Offer, UnitFacts, choose, latest_start, patience, retry_until, smoothed
 from commonweal.pool.schema import attempts, jobs, members, rates, units
 
 CANDIDATES_PER_JOB = 16
@@ -157,15 +157,43 @@ def expire(connection: sa.Connection, now: float) -> int:
 
 
 def open_to_all(connection: sa.Connection, now: float) -> int:
-    """Offer to everyone the units whose preferred member did not come in time."""
+    """Offer to everyone the units whose preferred member did not come in time. Who takes over a grouped unit must
+    be done when the others are, so its deadline is brought forward."""
+    usual = units.c.created + patience(1.0) * units.c.amount["target_seconds"].as_float()
     rows = connection.execute(
         units.update()
         .where(units.c.status == "queued", units.c.prefers.is_not(None), units.c.pickup_until < now)
-        .values(prefers=None)
+        .values(
+            prefers=None,
+            deadline=sa.case(
+                (units.c.group != "", sa.func.least(units.c.deadline, usual)), else_=units.c.deadline
+            ),
+        )
         .returning(units.c.id, units.c.role)
     ).all()
     announce(connection, ((row.id, row.role, None) for row in rows))
     return len(rows)
+
+
+def hurry(connection: sa.Connection, job: str, pickup_seconds: float) -> bool:
+    """Shorten the time of the units of a group that nobody came for while others started; False if none did.
+    A unit that is being taken at this moment keeps its time."""
+    started = connection.execute(
+        sa.select(sa.func.min(units.c.leased_at)).where(
+            units.c.job == job, units.c.status.in_(["leased", "submitted"]), units.c.group != ""
+        )
+    ).scalar()
+    if started is None:
+        return False
+    late = (
+        sa.select(units.c.id)
+        .where(units.c.job == job, units.c.status == "queued", units.c.group != "")
+        .with_for_update(skip_locked=True)
+    )
+    time_for_it = units.c.amount["target_seconds"].as_float() * patience(1.0)
+    until = sa.func.least(units.c.deadline, latest_start(started, pickup_seconds) + time_for_it)
+    connection.execute(units.update().where(units.c.id.in_(late)).values(deadline=until))
+    return True
 
 
 def requeue(connection: sa.Connection, row: sa.Row[Any], *, outcome: str, now: float) -> None:
@@ -181,24 +209,29 @@ def requeue(connection: sa.Connection, row: sa.Row[Any], *, outcome: str, now: f
             outcome=outcome[:500],
         )
     )
-    target = row.amount["target_seconds"]
-    deadline = min(row.deadline, row.leased_at + patience(target)) if row.group else row.deadline
-    worthwhile = deadline - now > 0.3 * target and row.attempt < row.max_attempts
+    until = retry_until(
+        grouped=bool(row.group),
+        deadline=row.deadline,
+        leased_at=row.leased_at,
+        target_seconds=row.amount["target_seconds"],
+        attempts_left=row.max_attempts - row.attempt,
+        now=now,
+    )
     connection.execute(
         units.update()
         .where(units.c.id == row.id)
         .values(
-            status="queued" if worthwhile else "dropped",
+            status="dropped" if until is None else "queued",
             failure=outcome[:500],
             member=None,
             request_id=None,
             prefers=None,
-            deadline=deadline,
+            deadline=row.deadline if until is None else until,
             pickup_until=now,
             progress=0,
         )
     )
-    if worthwhile:
+    if until is not None:
         announce(connection, [(row.id, row.role, None)])
     connection.execute(sa.select(sa.func.pg_notify(DONE_CHANNEL, row.job)))
 

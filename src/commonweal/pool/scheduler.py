@@ -7,6 +7,7 @@ is to be folded now. Both are called inside short transactions and by the simula
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -105,12 +106,34 @@ def patience(target_seconds: float) -> float:
     return target_seconds * 1.2
 
 
+def latest_start(started: float, pickup_seconds: float) -> float:
+    """Until when a unit of a group is a whole unit, once its first member has ``started``. Who comes later is
+    given only the time that is left until the others are done (:func:`patience` after this)."""
+    return started + pickup_seconds
+
+
+def retry_until(
+    *,
+    grouped: bool,
+    deadline: float,
+    leased_at: float,
+    target_seconds: float,
+    attempts_left: int,
+    now: float,
+) -> float | None:
+    """The deadline of a unit that came back undone, or None to give it up. Who takes over a unit of a group
+    must be done when the others are, so the group never waits for it."""
+    until = min(deadline, leased_at + patience(target_seconds)) if grouped else deadline
+    return until if attempts_left > 0 and until - now > 0.3 * target_seconds else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where one unit of a group stands."""
+    """Where one unit of a group stands. ``deadline`` is the unit's own: that of one taken over late is early."""
 
     status: UnitStatus
     pickup_until: float
+    deadline: float = math.inf
 
 
 Decision = Literal["wait", "fold"]
@@ -120,10 +143,11 @@ def decide(units: Sequence[Progress], *, quorum: int, deadline: float, now: floa
     """Whether a group is to be folded.
 
     Folded when nothing more can come: every unit is handed in, dropped, or was not picked up in time while no
-    other is under way; or at the deadline, once ``quorum`` results are there or nobody works on it any more.
+    other is under way; or at the deadline, once ``quorum`` results are there or nobody works on it any more. A
+    unit past its own deadline is not waited for either.
     """
     results = sum(unit.status == "submitted" for unit in units)
-    leased = any(unit.status == "leased" for unit in units)
+    leased = any(unit.status == "leased" and (now < unit.deadline or results < quorum) for unit in units)
     waiting = any(unit.status == "queued" and now < unit.pickup_until for unit in units)
     if now >= deadline:
         return "fold" if results >= quorum or not leased else "wait"

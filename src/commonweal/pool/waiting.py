@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 import psycopg
 
+from commonweal.core.database import PATIENCE
+
 log = logging.getLogger(__name__)
 
 
@@ -96,7 +98,7 @@ async def listen(
     delay = 0.2
     while True:
         try:
-            connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True, connect_timeout=10)
+            connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True, **PATIENCE)
             async with connection:
                 for channel in channels:
                     await connection.execute(
@@ -105,11 +107,19 @@ async def listen(
                 reconnected()
                 delay = 0.2
                 async for notification in connection.notifies():
-                    channels[notification.channel](notification.payload)
-        except psycopg.OperationalError as error:
+                    _deliver(channels, notification)
+        except (psycopg.Error, OSError) as error:
             log.warning("listen.lost error=%s", error)
         await asyncio.sleep(delay)
         delay = min(delay * 2, 5.0)
+
+
+def _deliver(channels: dict[str, Callable[[str], None]], notification: psycopg.Notify) -> None:
+    """Anyone with the database's password may notify: what cannot be understood is not for us."""
+    try:
+        channels[notification.channel](notification.payload)
+    except ValueError:
+        log.warning("listen.odd channel=%s payload=%.80r", notification.channel, notification.payload)
 
 
 def parse_announcement(payload: str) -> Announcement:

@@ -17,7 +17,8 @@ PREFIX = "/pool/v1"
 OLDEST_CLIENT = "0.1.0"
 
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
+PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+Name = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=PRINTABLE)]
 Token = Annotated[str, StringConstraints(min_length=8, max_length=80, pattern=r"^[A-Za-z0-9_.:-]+$")]
 Role = Literal["train", "score", "generate", "evaluate"]
 Count = Annotated[int, Field(ge=0, le=2**53)]

@@ -16,7 +16,7 @@ import numpy as np
 
 from commonweal.core.blobs import Blobs
 from commonweal.core.hashing import BlobHash
-from commonweal.core.ids import JobId, MemberId
+from commonweal.core.ids import JobId
 from commonweal.core.work import Fold, JobFactory, Json, MemberView, Needs, Payment, Plan, Result, WorkUnit
 from commonweal.data.windows import mix, next_start
 from commonweal.train.assignment import Assignment
@@ -24,11 +24,10 @@ from commonweal.train.chain import Update
 from commonweal.train.codecs import Vector, make_codec
 from commonweal.train.folding import OuterState, fold_round
 from commonweal.train.judge import Judged, LossAt, accepted, judge, median_rms
-from commonweal.train.outer import OuterOptions
-from commonweal.train.record import MemberRecord, RoundRecord
 from commonweal.train.spec import UNIT_KIND, JobSpec
-from commonweal.train.state import CHAIN_LENGTH, Checkpoint, Losses, Totals, TrainState
-from commonweal.train.terms import choose_amount, choose_terms, deadline_after
+from commonweal.train.state import CHAIN_LENGTH, Checkpoint, TrainState
+from commonweal.train.summary import losses_after, record_of, totals_after
+from commonweal.train.terms import choose_amount, choose_terms, deadline_after, outer_options
 from commonweal.train.vectors import Vectors
 
 USUAL_ROUNDS = 5
@@ -185,7 +184,7 @@ class TrainJob:
             start=terms.start,
             stop=terms.stop,
             weights=rounds.weights,
-            options=OuterOptions(lr=rounds.outer_lr, momentum=rounds.outer_momentum),
+            options=outer_options(rounds, terms.step, terms.total_steps),
             codec=make_codec(terms.codec_down),
             seed=self._seed(before.round),
         )
@@ -196,7 +195,7 @@ class TrainJob:
         state = self._with_bits(before, state, held_out)
         if finished or state.round % self._settings.checkpoints.every == 0:
             state = self._checkpointed(state)
-        record = _record(before, state, judged, now, paid=sum(p.microcredits for p in payments))
+        record = record_of(before, state, judged, now, paid=sum(p.microcredits for p in payments))
         record = replace(
             record,
             message=finished,
@@ -257,8 +256,8 @@ class TrainJob:
             chain=(*before.chain, update)[-CHAIN_LENGTH:],
             seen={m: r for m, r in sorted(seen.items()) if r > before.round - REMEMBERED_ROUNDS},
             usual=(*before.usual, median_rms(judged))[-USUAL_ROUNDS:],
-            totals=_totals(before.totals, judged, self._spec.parameters, payments, now),
-            losses=_losses(before.losses, good),
+            totals=totals_after(before.totals, judged, self._spec.parameters, payments, now),
+            losses=losses_after(before.losses, good),
         )
 
     def _payments(self, before: TrainState, good: Sequence[Judged]) -> tuple[Payment, ...]:
@@ -322,7 +321,7 @@ class TrainJob:
         )
         state = replace(before, attempt=before.attempt + 1, refused=refused)
         record = replace(
-            _record(before, state, judged, now, paid=0),
+            record_of(before, state, judged, now, paid=0),
             outcome="failed" if failed else "repeated",
             message=message,
         )
@@ -351,74 +350,3 @@ def _chosen(state: TrainState, members: Sequence[MemberView], most: int) -> list
         members, key=lambda m: (-state.seen.get(m.id, -1), -round(m.reputation, 2), -(m.rate or 0.0), m.id)
     )
     return sorted(ranked[:most], key=lambda m: m.id)
-
-
-def _totals(
-    totals: Totals, judged: Sequence[Judged], parameters: int, payments: Sequence[Payment], now: float
-) -> Totals:
-    good = accepted(judged)
-    steps = sum(one.claim.steps for one in good if one.claim)
-    return Totals(
-        tokens=totals.tokens + sum(one.claim.tokens for one in good if one.claim),
-        member_steps=totals.member_steps + steps,
-        up_bytes=totals.up_bytes + sum(len(one.data) for one in judged),
-        down_bytes=totals.down_bytes + sum(one.claim.down_bytes for one in judged if one.claim),
-        allreduce_bytes=totals.allreduce_bytes + 8 * parameters * steps,
-        microcredits=totals.microcredits + sum(p.microcredits for p in payments),
-        seconds=totals.seconds + now - min(one.terms.planned for one in judged),
-    )
-
-
-def _losses(losses: Losses, good: Sequence[Judged]) -> Losses:
-    now = statistics.fmean(one.claim.loss for one in good if one.claim)
-    return replace(losses, first=now if losses.first is None else losses.first, last=now)
-
-
-def _record(
-    before: TrainState, after: TrainState, judged: Sequence[Judged], now: float, *, paid: int
-) -> RoundRecord:
-    """The record of the round that led from ``before`` to ``after``."""
-    good, totals, was = accepted(judged), after.totals, before.totals
-    terms = judged[0].terms if judged else None
-    up, down = totals.up_bytes - was.up_bytes, totals.down_bytes - was.down_bytes
-    reference = totals.allreduce_bytes - was.allreduce_bytes
-    return RoundRecord(
-        round=before.round,
-        attempt=before.attempt,
-        outcome="folded",
-        step=after.step,
-        inner_steps=terms.inner_steps if terms else 0,
-        tokens=totals.tokens,
-        members=tuple(_member_record(one) for one in judged),
-        stragglers=max(0, terms.slots - len(judged)) if terms else 0,
-        loss=statistics.fmean(one.claim.loss for one in good if one.claim) if good else None,
-        up_bytes=up,
-        down_bytes=down,
-        allreduce_bytes=reference,
-        fewer_bytes=reference / (up + down) if up + down else None,
-        seconds=now - min((one.terms.planned for one in judged), default=now),
-        codec_up=terms.codec if terms else "",
-        codec_down=terms.codec_down if terms else "",
-        fragment=(terms.start, terms.stop) if terms else (0, 0),
-        reason=terms.reason if terms else "",
-        state=after.theta,
-        paid=paid,
-    )
-
-
-def _member_record(one: Judged) -> MemberRecord:
-    claim = one.claim
-    return MemberRecord(
-        member=MemberId(one.result.member),
-        asked=one.result.amount_asked,
-        steps=claim.steps if claim else 0,
-        tokens=claim.tokens if claim else 0,
-        loss=claim.loss if claim else None,
-        seconds=one.result.seconds,
-        up_bytes=len(one.data),
-        down_bytes=claim.down_bytes if claim else 0,
-        norm=one.norm,
-        clip=one.clip,
-        gain=one.gain,
-        verdict=one.refusal or "ok",
-    )

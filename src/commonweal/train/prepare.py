@@ -133,8 +133,9 @@ def _divisions(layout: Layout, wanted: int) -> tuple[tuple[tuple[int, int], ...]
 def _memory(settings: TrainSettings, model: Any, layout: Layout) -> int:
     """Bytes that a member needs: the weights; gradients, moments, the round's start, the error feedback with
     what is pending, and the pseudo-gradient of what trains; and what a step needs."""
-    config, train = model.config.to_dict(), settings.train
-    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    config: dict[str, Any] = model.config.to_dict()
+    train = settings.train
+    frozen: int = sum(p.numel() for p in model.parameters() if not p.requires_grad)
     try:
         shape = shape_of(config["model_type"], config)
         needed = training_needs(shape, seq_len=train.seq_len, batch_size=train.batch_size)

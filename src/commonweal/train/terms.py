@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from commonweal.core.work import Amount, MemberView
 from commonweal.train.config import RoundSettings, TrainSettings
+from commonweal.train.outer import OuterOptions
 from commonweal.train.planner import (
     CODEC_COSTS,
     MemberSpeed,
@@ -86,6 +87,19 @@ def choose_terms(
         reason=choice.reason,
         bytes_up=_size(choice.codec_up, stop - start),
         bytes_down=_size(choice.codec_down, stop - start),
+    )
+
+
+def outer_options(rounds: RoundSettings, step: int, total: int) -> OuterOptions:
+    """The outer step of the round that begins at ``step``.
+
+    From plain averaging it becomes what is set, over the ``growth`` share of the job: pseudo-gradients of a young
+    model all point the same way, and momentum at full strength drives it past where AdamW's steps led.
+    """
+    grown = min(1.0, step / max(1.0, rounds.growth * total))
+    return OuterOptions(
+        lr=1.0 + grown * (rounds.outer_lr - 1.0),
+        momentum=grown * rounds.outer_momentum,
     )
 
 

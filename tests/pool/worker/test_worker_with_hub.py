@@ -133,7 +133,6 @@ def test_a_hub_that_ends_during_a_long_poll_is_waited_for(machine: Machine, hub:
     assert machine.events[-1] == events.Left(told=False)
 
 
-@pytest.mark.xfail(strict=True, reason="the hub lends to a long poll whose member has hung up")
 def test_who_left_while_waiting_is_lent_nothing(machine: Machine, hub: Any) -> None:
     until(lambda: any(row["state"] == "idle" for row in hub.admin.get("/members").json()))
     time.sleep(0.5)  # the long poll is under way; nothing outside the hub can see it

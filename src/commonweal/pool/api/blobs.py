@@ -14,11 +14,12 @@ from fastapi.responses import RedirectResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from commonweal.core.errors import Conflict, CorruptBlob, Refused, StorageFull, UserError
+from commonweal.core.errors import Conflict, CorruptBlob, NotFound, Refused, StorageFull, UserError
 from commonweal.core.hashing import BlobHash
 from commonweal.pool import wire
 from commonweal.pool.access import Caller
 from commonweal.pool.api.context import Anyone, Hub, HubDep
+from commonweal.pool.api.faults import documented
 
 router = APIRouter(prefix=wire.PREFIX, tags=["blobs"])
 Hash = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
@@ -42,19 +43,28 @@ class TooLarge(Refused):
     status = 413
 
 
-@router.post("/uploads")
+class RangeNotSatisfiable(UserError):
+    code = "range_not_satisfiable"
+    status = 416
+
+    def __init__(self, start: int, size: int) -> None:
+        super().__init__(f"byte {start} is not within {size} bytes")
+        self.headers = {"Content-Range": f"bytes */{size}"}
+
+
+@router.post("/uploads", responses=documented(TooLarge))
 def begin(body: wire.UploadRequest, hub: HubDep, caller: Anyone) -> wire.Upload:
     """How to upload a blob: perhaps it is there already, perhaps half of it is."""
     if body.size > hub.options.largest_blob:
         raise TooLarge(f"a blob may have at most {hub.options.largest_blob} bytes")
     name = BlobHash(body.hash)
-    if hub.blobs.has(name):
+    if hub.blobs.keep(name):
         return wire.Upload(complete=True)
     url = hub.blobs.sign_put(name, SIGNED_SECONDS)
     return wire.Upload(complete=False, offset=0 if url else _offset(_part(hub, caller, name)), url=url)
 
 
-@router.patch("/uploads/{blob}")
+@router.patch("/uploads/{blob}", responses=documented(WrongOffset, TooLarge, CorruptBlob, StorageFull))
 async def go_on(
     blob: Hash,
     request: Request,
@@ -70,25 +80,32 @@ async def go_on(
     if size > hub.options.largest_blob:
         raise TooLarge(f"a blob may have at most {hub.options.largest_blob} bytes")
     name = BlobHash(blob)
-    if await run_in_threadpool(hub.blobs.has, name):
+    if await run_in_threadpool(hub.blobs.keep, name):
         return {"offset": size}
     part = _part(hub, caller, name)
     if offset != _offset(part):
         raise WrongOffset(_offset(part))
-    await _append(request, part, size)
-    reached = _offset(part)
+    reached = await _append(request, part, offset, size)
     if reached == size:
         await run_in_threadpool(_admit, hub, part, name)
     return {"offset": reached}
 
 
-@router.post("/uploads/{blob}/complete")
+@router.post("/uploads/{blob}/complete", responses=documented(NotFound, CorruptBlob, StorageFull))
 def complete(blob: Hash, hub: HubDep, caller: Anyone) -> dict[str, int]:
     """After an upload by signed URL: check it and give it its place."""
     return {"size": hub.blobs.admit(BlobHash(blob), hub.options.largest_blob)}
 
 
-@router.get("/blobs/{blob}", response_class=Response)
+@router.get(
+    "/blobs/{blob}",
+    response_class=Response,
+    responses={
+        206: {"description": "the range that was asked for"},
+        307: {"description": "the store has the bytes, at that address"},
+        **documented(NotFound, RangeNotSatisfiable),
+    },
+)
 def download(
     blob: Hash, hub: HubDep, caller: Anyone, range: Annotated[str | None, Header()] = None
 ) -> Response:
@@ -100,28 +117,24 @@ def download(
         return RedirectResponse(url, status_code=307)
     start, end = _range(range, size)
     headers = {"Content-Length": str(end - start), "Accept-Ranges": "bytes", "ETag": f'"{blob}"'}
-    if range is not None:
+    partial = (start, end) != (0, size)
+    if partial:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     pieces: Iterator[bytes] = hub.blobs.stream(name, start, end)
-    return StreamingResponse(
-        pieces, 206 if range is not None else 200, headers, media_type="application/octet-stream"
-    )
+    return StreamingResponse(pieces, 206 if partial else 200, headers, media_type="application/octet-stream")
 
 
 def _range(header: str | None, size: int) -> tuple[int, int]:
-    if header is None:
+    """One range from a byte on. Any other kind of Range header is ignored (RFC 9110 14.2)."""
+    match = _RANGE.match(header.strip()) if header else None
+    if match is None or not size:
         return 0, size
-    match = _RANGE.match(header.strip())
-    start = int(match[1]) if match else size
-    end = min(int(match[2]) + 1, size) if match and match[2] else size
-    if start >= end:
-        raise _Unsatisfiable(f"range '{header[:40]}' is not within {size} bytes")
-    return start, end
-
-
-class _Unsatisfiable(UserError):
-    code = "range_not_satisfiable"
-    status = 416
+    start, end = int(match[1]), int(match[2]) + 1 if match[2] else None
+    if end is not None and end <= start:
+        return 0, size
+    if start >= size:
+        raise RangeNotSatisfiable(start, size)
+    return start, size if end is None else min(end, size)
 
 
 def _part(hub: Hub, caller: Caller, name: BlobHash) -> FilePath:
@@ -137,14 +150,18 @@ def _offset(part: FilePath) -> int:
         return 0
 
 
-async def _append(request: Request, part: FilePath, size: int) -> None:
+async def _append(request: Request, part: FilePath, offset: int, size: int) -> int:
+    """Write the body at ``offset``; returns where it ends. Not in append mode: an older request for the same
+    upload, whose client gave up on it, may still be writing, and then writes the same bytes to the same place."""
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("ab") as file:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+            file.seek(offset)
             async for piece in request.stream():
                 if file.tell() + len(piece) > size:
                     raise TooLarge(f"more bytes than the announced {size}")
                 file.write(piece)
+            return file.tell()
     except ClientDisconnect:
         raise UserError("the connection was lost; go on from the offset") from None
     except OSError as error:
@@ -155,10 +172,15 @@ async def _append(request: Request, part: FilePath, size: int) -> None:
 
 
 def _admit(hub: Hub, part: FilePath, name: BlobHash) -> None:
-    with part.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with part.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:  # another request for the same upload was faster
+        if hub.blobs.has(name):
+            return
+        raise WrongOffset(0) from None
     if digest != name:
-        os.unlink(part)
+        part.unlink(missing_ok=True)
         raise CorruptBlob("the bytes do not have the announced hash", hint="start again from byte 0")
     hub.blobs.put_file(part, name)
     part.unlink(missing_ok=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import IO, Annotated, Any, cast
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
-from commonweal.core.errors import NotAuthorized
+from commonweal.core.blobs import CHUNK
+from commonweal.core.errors import Conflict, NotAuthorized, NotFound
 from commonweal.ledger.accounts import AccountId, balance
 from commonweal.ledger.audit import verify
 from commonweal.ledger.chain import seal
@@ -18,8 +20,11 @@ from commonweal.ledger.journal import grant, history
 from commonweal.ledger.schema import accounts as balances
 from commonweal.pool import wire
 from commonweal.pool.api.context import Admin, Anyone, Hub, HubDep
+from commonweal.pool.api.faults import documented
 
 router = APIRouter(prefix=f"{wire.PREFIX}/credits", tags=["credits"])
+
+_IN_MEMORY = 4 * 2**20
 
 
 @router.get("")
@@ -34,11 +39,11 @@ def every(hub: HubDep, _: Anyone, limit: Annotated[int, Query(ge=1, le=10_000)] 
         ]
 
 
-@router.get("/history")
+@router.get("/history", responses=documented(NotFound))
 def movements(
     hub: HubDep,
     caller: Anyone,
-    account: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")] = None,
+    account: Annotated[str | None, Query(max_length=200, pattern=wire.PRINTABLE)] = None,
     before: Annotated[int | None, Query(ge=0, le=2**62)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> list[dict[str, Any]]:
@@ -64,7 +69,7 @@ def movements(
     ]
 
 
-@router.post("/grant", status_code=201)
+@router.post("/grant", status_code=201, responses=documented(NotFound, Conflict))
 def give(body: wire.Grant, hub: HubDep, _: Admin) -> wire.Balance:
     """Issue new credits to an account. The same ``request_id`` issues them once."""
     account = AccountId(body.account)
@@ -105,13 +110,22 @@ def prove(hub: HubDep, _: Anyone) -> wire.Audit:
 def public(hub: HubDep) -> StreamingResponse:
     """Every journal, one JSON object a line, for anyone: the books are public."""
     _seal_all(hub)
+    return StreamingResponse(_pieces(_exported(hub)), media_type="application/x-ndjson")
 
-    def lines() -> Iterator[bytes]:
-        with hub.database.transaction() as connection:
-            for line in export(connection):
-                yield line.encode() + b"\n"
 
-    return StreamingResponse(lines(), media_type="application/x-ndjson")
+def _exported(hub: Hub) -> IO[bytes]:
+    """The whole export, on disk if it is large: a reader that takes its time must not keep a transaction."""
+    file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  _pieces closes it
+    with hub.database.transaction() as connection:
+        file.writelines(line.encode() + b"\n" for line in export(connection))
+    file.seek(0)
+    return cast(IO[bytes], file)
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(CHUNK):
+            yield piece
 
 
 def _seal_all(hub: Hub) -> None:

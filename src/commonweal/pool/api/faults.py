@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -12,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from commonweal.core.errors import CommonwealError, Overloaded, Unavailable
+from commonweal.pool.wire import ErrorBody
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +28,28 @@ def error_response(
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
     kind = "server_error" if status >= 500 else "invalid_request_error"
-    detail = {"message": message, "type": kind, "code": code, "param": param, "hint": hint}
+    detail = {
+        "message": _sendable(message),
+        "type": kind,
+        "code": code,
+        "param": _sendable(param),
+        "hint": _sendable(hint),
+    }
     return JSONResponse({"error": detail}, status_code=status, headers=headers)
+
+
+def _sendable(text: str | None) -> str | None:
+    """Messages repeat what was sent, and JSON can hold half surrogate pairs that UTF-8 cannot."""
+    return None if text is None else text.encode(errors="replace").decode()[:2000]
+
+
+def documented(*errors: type[CommonwealError]) -> dict[int | str, dict[str, Any]]:
+    """A route's ``responses`` for OpenAPI: the errors that it can be expected to answer with."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for error in errors:
+        codes = [error.code, *found.get(error.status, {}).get("description", "").split(", ")]
+        found[error.status] = {"model": ErrorBody, "description": ", ".join(filter(None, codes))}
+    return found
 
 
 def install(app: FastAPI) -> None:
@@ -42,6 +64,7 @@ def install(app: FastAPI) -> None:
             headers["Retry-After"] = "1"
         if error.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
+        headers.update(getattr(error, "headers", {}))
         return error_response(
             error.status,
             error.message,
@@ -72,36 +95,54 @@ def install(app: FastAPI) -> None:
 
 
 class LimitBody:
-    """Refuses bodies above a size before they are read into memory. Uploads are streamed and exempt."""
+    """Refuses bodies above a size before they are read into memory. Uploads are streamed and exempt; a job may
+    name many blobs, so its limit is larger."""
 
-    def __init__(self, app: ASGIApp, largest: int, exempt: str) -> None:
+    def __init__(self, app: ASGIApp, largest: int, exempt: str, larger: Mapping[str, int]) -> None:
         self._app = app
         self._largest = largest
         self._exempt = exempt
+        self._larger = larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"].startswith(self._exempt):
             await self._app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > self._largest:
-            await self._refuse(scope, receive, send)
+        limit = self._larger.get(scope["path"], self._largest)
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > limit:
+            await _too_large(limit)(scope, receive, send)
             return
-        read = 0
+        counted = _Counted(receive, send, limit)
+        await self._app(scope, counted.receive, counted.send)
+        if counted.over:
+            await _too_large(limit)(scope, receive, send)
 
-        async def counted() -> Message:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > self._largest:
-                return {"type": "http.disconnect"}
-            return message
 
-        await self._app(scope, counted, send)
+class _Counted:
+    """A body of unknown length, counted as it comes. Once it is too long the route sees a broken connection,
+    and its answer is replaced."""
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = error_response(
-            413, f"the body is larger than {self._largest} bytes", "too_large", hint="upload bulk as blobs"
-        )
-        await response(scope, receive, send)
+    def __init__(self, receive: Receive, send: Send, limit: int) -> None:
+        self._receive = receive
+        self._send = send
+        self._left = limit
+
+    @property
+    def over(self) -> bool:
+        return self._left < 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        return {"type": "http.disconnect"} if self.over else message
+
+    async def send(self, message: Message) -> None:
+        if not self.over:
+            await self._send(message)
+
+
+def _too_large(limit: int) -> JSONResponse:
+    return error_response(
+        413, f"the body is larger than {limit} bytes", "too_large", hint="upload bulk as blobs"
+    )

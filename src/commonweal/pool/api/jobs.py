@@ -6,14 +6,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Path, Query
 
+from commonweal.core.errors import Conflict, InsufficientCredits, NotFound
 from commonweal.pool import registry, wire
 from commonweal.pool.api.context import Anyone, HubDep
+from commonweal.pool.api.faults import documented
 
 router = APIRouter(prefix=f"{wire.PREFIX}/jobs", tags=["jobs"])
 JobId = Annotated[str, Path(pattern=r"^job_[0-9a-z]{16}$")]
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=documented(InsufficientCredits))
 def submit(body: wire.NewJob, hub: HubDep, caller: Anyone) -> wire.JobView:
     """Submit a job. Its owner is the caller's account, which pays for it."""
     prepared = registry.prepare_job(body, hub.factories, hub.blobs)
@@ -33,14 +35,14 @@ def every(
         return registry.list_jobs(connection, status=status, limit=limit)
 
 
-@router.get("/{job}")
+@router.get("/{job}", responses=documented(NotFound))
 def one(job: JobId, hub: HubDep, _: Anyone) -> wire.JobView:
     """One job."""
     with hub.database.transaction() as connection:
         return registry.find_job(connection, job)
 
 
-@router.get("/{job}/rounds")
+@router.get("/{job}/rounds", responses=documented(NotFound))
 def rounds(
     job: JobId,
     hub: HubDep,
@@ -54,21 +56,21 @@ def rounds(
         return registry.list_rounds(connection, job, after=after, limit=limit)
 
 
-@router.post("/{job}/cancel")
+@router.post("/{job}/cancel", responses=documented(NotFound))
 def cancel(job: JobId, hub: HubDep, caller: Anyone) -> wire.JobView:
     """Stop a job for good."""
     with hub.database.transaction() as connection:
         return registry.cancel(connection, job, caller, hub.clock.now())
 
 
-@router.post("/{job}/pause")
+@router.post("/{job}/pause", responses=documented(NotFound, Conflict))
 def pause(job: JobId, hub: HubDep, caller: Anyone) -> wire.JobView:
     """Lend no more units of a job until it is resumed."""
     with hub.database.transaction() as connection:
         return registry.pause(connection, job, caller, hub.clock.now())
 
 
-@router.post("/{job}/resume")
+@router.post("/{job}/resume", responses=documented(NotFound, Conflict, InsufficientCredits))
 def resume(
     job: JobId,
     hub: HubDep,

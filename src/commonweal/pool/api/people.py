@@ -6,11 +6,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Path, Query
 
-from commonweal.core.errors import NotFound
+from commonweal.core.errors import Conflict, NotFound
 from commonweal.ledger.accounts import AccountId, open_account
 from commonweal.pool import accounts, census, wire
 from commonweal.pool.access import issue_key, revoke_keys
 from commonweal.pool.api.context import Admin, Anyone, HubDep
+from commonweal.pool.api.faults import documented
 
 router = APIRouter(prefix=wire.PREFIX, tags=["people"])
 MemberId = Annotated[str, Path(pattern=r"^mem_[0-9a-z]{16}$")]
@@ -32,14 +33,14 @@ def members(
         return census.list_members(connection, now=hub.clock.now(), limit=limit)
 
 
-@router.post("/members/{member}/ban", status_code=204)
+@router.post("/members/{member}/ban", status_code=204, responses=documented(NotFound))
 def ban(member: MemberId, hub: HubDep, _: Admin, banned: Annotated[bool, Body(embed=True)] = True) -> None:
-    """Give a member no more work, or again some."""
+    """Refuse a member everything (its leases go to others), or let it come back."""
     with hub.database.transaction() as connection:
-        census.ban(connection, member, banned=banned)
+        census.ban(connection, member, banned=banned, now=hub.clock.now())
 
 
-@router.post("/keys", status_code=201)
+@router.post("/keys", status_code=201, responses=documented(Conflict))
 def new_key(body: wire.NewKey, hub: HubDep, _: Admin) -> wire.Key:
     """A new key: for machines to join with, for a user, or for another operator. Shown once."""
     account = accounts.OPERATOR if body.role == "admin" else AccountId(f"{body.role}:{body.label}")
@@ -51,13 +52,13 @@ def new_key(body: wire.NewKey, hub: HubDep, _: Admin) -> wire.Key:
     return wire.Key(key=secret, role=body.role, account=account)
 
 
-@router.post("/keys/revoke")
+@router.post("/keys/revoke", responses=documented(NotFound))
 def revoke(
-    hub: HubDep, _: Admin, account: Annotated[str, Body(embed=True, max_length=200)]
+    hub: HubDep, _: Admin, account: Annotated[str, Body(embed=True, max_length=200, pattern=wire.PRINTABLE)]
 ) -> dict[str, int]:
     """Revoke every key of an account."""
     with hub.database.transaction() as connection:
-        revoked = revoke_keys(connection, owner=account.replace("\0", ""), now=hub.clock.now())
+        revoked = revoke_keys(connection, owner=account, now=hub.clock.now())
     if not revoked:
         raise NotFound(f"no valid key of account '{account[:80]}'")
     return {"revoked": revoked}

@@ -9,11 +9,12 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Header, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from commonweal.core.errors import NotAuthorized, UserError
+from commonweal.core.errors import NotAuthorized, NotFound, UserError
 from commonweal.core.ids import MemberId
 from commonweal.pool import accounts, leases, wire
 from commonweal.pool.access import register
 from commonweal.pool.api.context import Hub, HubDep, Joiner, Member, authenticate
+from commonweal.pool.api.faults import documented
 from commonweal.pool.scheduler import smoothed
 from commonweal.pool.schema import members
 
@@ -37,7 +38,7 @@ def hello(hub: HubDep) -> wire.Hello:
     )
 
 
-@router.post("/members", status_code=201)
+@router.post("/members", status_code=201, responses=documented(ClientTooOld))
 def join(body: wire.Register, hub: HubDep, _: Joiner) -> wire.Registered:
     """Register a machine with a join token; the reply holds its own key, shown once."""
     _check_version(body.client_version)
@@ -114,7 +115,7 @@ def heartbeat(body: wire.Heartbeat, hub: HubDep, caller: Member) -> wire.Heartbe
     return wire.HeartbeatReply(leases=states)
 
 
-@router.post("/units/{unit}/submit")
+@router.post("/units/{unit}/submit", responses=documented(NotFound, leases.StaleLease))
 def submit(unit: UnitId, body: wire.Submit, hub: HubDep, caller: Member) -> wire.Submitted:
     """Hand in a unit. Late or doubled, it changes nothing and says so."""
     for name, blob in body.blobs.items():
@@ -164,7 +165,7 @@ def seen(
 
 def record_transfers(connection: sa.Connection, member: MemberId, moved: wire.Transfers) -> None:
     """Take in link speeds that only the member can see (downloads, and transfers past the hub). Claims too
-    high bring a member work that it cannot carry in time, so they harm only itself."""
+    high bring a member work that it cannot carry in time, so they harm only itself; they are kept finite."""
     measured = {
         "upload": _speed(moved.up_bytes, moved.up_seconds),
         "download": _speed(moved.down_bytes, moved.down_seconds),
@@ -178,8 +179,10 @@ def record_transfers(connection: sa.Connection, member: MemberId, moved: wire.Tr
     connection.execute(members.update().where(members.c.id == member).values(new))
 
 
-def _speed(moved: int, seconds: float, least: int = 16_384) -> float | None:
-    return moved / seconds if moved >= least and seconds > 0 else None
+def _speed(moved: int, seconds: float, least: int = 16_384, fastest: float = 1e11) -> float | None:
+    if moved < least or seconds <= 0:
+        return None
+    return min(moved / max(seconds, moved / fastest), fastest)
 
 
 def _check_version(version: str) -> None:
@@ -191,4 +194,4 @@ def _check_version(version: str) -> None:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int("".join(c for c in part if c.isdigit()) or 0) for part in version.split(".")[:3])
+    return tuple(int("".join(c for c in part if c in "0123456789") or 0) for part in version.split(".")[:3])

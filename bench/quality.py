@@ -1,14 +1,14 @@
 """Quality at equal tokens: what each way of communicating costs in loss and saves in bytes.
 
-    python bench/quality.py --out bench/data/quality.json            # everything; hours on one core
-    python bench/quality.py --only baseline,recipe --seeds 0         # a part of it
+    python bench/quality.py --out bench/data/quality.json            # everything: hours on one core
+    python bench/quality.py --only 'all-reduce;recipe, int2' --seeds 0       # a part of it
     python bench/quality.py --list
 
 Every run trains a Llama of 0.8 million parameters from scratch on the text of the Python standard library, as
-bytes, with four simulated members. Bytes are one member's, up plus down, of the whole run from the first
-step; the reduction is against per-step all-reduce in float32 (4 bytes a parameter up and 4 down at each step).
-Each finished run is added to the file at once; runs that are there already are skipped, so that the script can be
-stopped and started again.
+bytes, with four simulated members. Bytes are one member's, up plus down, from the first step to the last;
+``reduction`` is against per-step all-reduce in float32 (4 bytes a parameter up and 4 down at each step). The first
+download of the initial weights, which every way has, is not counted. Each finished run is added to the file
+at once and never done again, so the script can be stopped and started.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
@@ -33,26 +34,231 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from commonweal.train.codecs import make_codec
 from commonweal.train.inner import InnerOptions
 from commonweal.train.outer import OuterOptions
-from commonweal.train.schedule import RateOptions, SyncOptions, learning_rate, rounds
-from commonweal.train.simulate import Method, Simulated, simulate_all_reduce, simulate_pool
+from commonweal.train.schedule import (
+    OuterSchedule,
+    RateOptions,
+    SyncOptions,
+    learning_rate,
+    outer_options,
+    rounds,
+)
+from commonweal.train.simulate import Method, Point, Simulated, simulate_all_reduce, simulate_pool
 
 MEMBERS = 4
 SEQUENCE = 64
 BATCH = 8
 HELD_OUT = 50
 BLOCK = 4096
+EVALUATED = 1024
+SKIPPED = frozenset({"site-packages", "test", "tests", "idlelib", "lib2to3"})
+MODEL = {
+    "vocab_size": 256,
+    "hidden_size": 128,
+    "intermediate_size": 340,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": SEQUENCE,
+    "tie_word_embeddings": True,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
+PLAIN = OuterSchedule(settled=OuterOptions(lr=1.0, momentum=0.0))
+DILOCO = OuterSchedule(settled=OuterOptions(lr=0.7, momentum=0.9))
+RAMP = OuterSchedule(start=0.1, end=0.5, settled=OuterOptions(lr=0.8, momentum=0.8))
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """A way to train. ``up`` is None for per-step all-reduce."""
+    """A way to train. Without ``sync`` it is per-step all-reduce."""
 
     name: str
+    seeds: tuple[int, ...] = (0, 1, 2)
     steps: int = 1200
-    lr: float = 6e-3
-    up: str | None = None
-    down: str = "fp32"
-    sync: SyncOptions | None = None
-    outer: OuterOptions | None = None
+    lr: float = 4e-3
     beta2: float = 0.95
+    sync: SyncOptions | None = None
+    outer: OuterSchedule = RAMP
+    up: str = "fp32"
+    down: str = "fp32"
+    early: str = ""
+    early_share: float = 0.33
+
+
+def every(h: int) -> SyncOptions:
+    return SyncOptions(first=h, last=h)
+
+
+LAST_H = {400: 16, 1200: 28, 3600: 56, 12_000: 128}
+"""Where H ends, by the length of the run: chosen for 300 times fewer bytes at 1,200 steps with two bits each way, and
+for 1,000 times at 12,000."""
+
+
+def growing(steps: int) -> SyncOptions:
+    return SyncOptions(first=4, last=LAST_H[steps], growth=0.33)
+
+
+def pooled(name: str, up: str, down: str, *, steps: int = 1200, seeds: tuple[int, ...] = (0, 1, 2)) -> Way:
+    """The recipe, with these codecs."""
+    return Way(name=name, steps=steps, seeds=seeds, beta2=0.99, sync=growing(steps), up=up, down=down)
+
+
+def ways() -> list[Way]:
+    table = [
+        Way(name="all-reduce"),
+        *(Way(name=f"all-reduce, lr {lr:g}", seeds=(0,), lr=lr) for lr in (2e-3, 8e-3)),
+        Way(name="all-reduce, beta2 0.99", seeds=(0,), beta2=0.99),
+        Way(name="DiLoCo H=25, fp32", sync=every(25), outer=DILOCO, beta2=0.99),
+        Way(name="averaging H=25, fp32", sync=every(25), outer=PLAIN, beta2=0.99),
+    ]
+    codecs = ("fp32", "int8", "int4", "int2", "int1", "topk", "cocktail")
+    table += [pooled(f"recipe, {codec}", codec, codec) for codec in codecs]
+    late = OuterSchedule(start=0.33, end=0.33, settled=OuterOptions(lr=0.8, momentum=0.7))
+    bent = {"beta2": 0.99, "outer": late, "up": "int2", "down": "int2"}
+    table += [
+        Way(
+            name="int1 then int2, bent H",
+            sync=SyncOptions(first=2, last=48, growth=0.5, power=2),
+            early="int1",
+            **bent,
+        ),
+        Way(
+            name="int2, bent H, more rounds", sync=SyncOptions(first=1, last=25, growth=0.5, power=2), **bent
+        ),
+    ]
+    for steps, seeds in ((400, (0, 1, 2)), (3600, (0,)), (12_000, (0,))):
+        table.append(Way(name=f"all-reduce, {steps} steps", steps=steps, seeds=seeds))
+        table.append(pooled(f"recipe, int2, {steps} steps", "int2", "int2", steps=steps, seeds=seeds))
+    return table
+
+
+def corpus() -> tuple[Bytes, Bytes]:
+    """(train, held out): the standard library's sources; one file in fifty is held out. The training text is cut
+    into blocks that are shuffled, so that no member has a kind of text of its own."""
+    root = Path(sysconfig.get_path("stdlib"))
+    files = sorted(p for p in root.rglob("*.py") if not SKIPPED & set(p.relative_to(root).parts))
+    parts: tuple[list[bytes], list[bytes]] = ([], [])
+    for number, file in enumerate(files):
+        parts[number % HELD_OUT == 0].append(file.read_bytes())
+    train, held_out = (np.frombuffer(b"".join(part), np.uint8) for part in parts)
+    blocks = train[: train.size // BLOCK * BLOCK].reshape(-1, BLOCK)
+    return blocks[np.random.default_rng(0).permutation(len(blocks))].reshape(-1), held_out
+
+
+def windows(text: Bytes, seed: int, member: int) -> Iterator[Any]:
+    """Batches from a member's quarter of the text."""
+    rng = np.random.default_rng([seed, member])
+    part = text[member * text.size // MEMBERS : (member + 1) * text.size // MEMBERS]
+    while True:
+        starts = rng.integers(0, part.size - SEQUENCE, BATCH)
+        yield np.stack([part[s : s + SEQUENCE] for s in starts]).astype(np.int64)
+
+
+def evaluator(text: Bytes) -> Callable[[nn.Module], float]:
+    """The mean loss (nats a byte) on fixed windows of the held-out text."""
+    starts = np.random.default_rng(99).integers(0, text.size - SEQUENCE, EVALUATED)
+    ids = torch.from_numpy(np.stack([text[s : s + SEQUENCE] for s in starts]).astype(np.int64))
+
+    @torch.no_grad()
+    def evaluate(model: nn.Module) -> float:
+        model.eval()
+        return float(np.mean([float(model(input_ids=part, labels=part).loss) for part in ids.split(64)]))
+
+    return evaluate
+
+
+def train(way: Way, seed: int, text: Bytes, held_out: Bytes) -> Simulated:
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(LlamaConfig(**MODEL))
+    batches = [windows(text, seed, member) for member in range(MEMBERS)]
+    options = RateOptions(peak=way.lr)
+    inner = InnerOptions(beta2=way.beta2)
+
+    def rate(step: int) -> float:
+        return learning_rate(step, way.steps, options)
+
+    def shown(point: Point) -> None:
+        if point.loss is not None:
+            print(
+                f"  {way.name} seed {seed} step {point.step}: {point.loss:.4f}", file=sys.stderr, flush=True
+            )
+
+    watch: dict[str, Any] = {"evaluate_every": way.steps // 6, "on_point": shown}
+    if way.sync is None:
+        return simulate_all_reduce(model, way.steps, rate, batches, evaluator(held_out), inner=inner, **watch)
+    method = Method(
+        rounds=rounds(way.steps, way.sync),
+        rate=rate,
+        outer=lambda step, h: outer_options(step, way.steps, way.outer),
+        up=make_codec(way.up),
+        down=make_codec(way.down),
+        inner=inner,
+        early=make_codec(way.early) if way.early else None,
+        early_steps=round(way.early_share * way.steps),
+    )
+    return simulate_pool(model, method, batches, evaluator(held_out), seed=seed, **watch)
+
+
+def record(way: Way, seed: int, result: Simulated, seconds: float) -> dict[str, Any]:
+    parameters = sum(p.numel() for p in LlamaForCausalLM(LlamaConfig(**MODEL)).parameters())
+    return {
+        "way": asdict(way),
+        "seed": seed,
+        "parameters": parameters,
+        "members": MEMBERS,
+        "tokens": result.tokens,
+        "loss": result.loss,
+        "rounds": result.rounds,
+        "bytes_up": result.bytes_up,
+        "bytes_down": result.bytes_down,
+        "reduction": 8 * parameters * way.steps / (result.bytes_up + result.bytes_down),
+        "curve": [(point.step, point.loss) for point in result.curve if point.loss is not None],
+        "cpu_seconds": seconds,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("bench/data/quality.json"))
+    parser.add_argument("--only", default="", help="names, separated by semicolons")
+    parser.add_argument("--seeds", default="", help="seeds, separated by commas (default: each way's own)")
+    parser.add_argument("--list", action="store_true", help="show what would run")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    table = [way for way in ways() if not arguments.only or way.name in arguments.only.split(";")]
+    seeds = tuple(int(seed) for seed in arguments.seeds.split(",") if seed)
+    if arguments.list:
+        for way in table:
+            print(f"{way.name}: {way.steps} steps, seeds {seeds or way.seeds}")
+        return
+    work = [(way, seed) for way in table for seed in (seeds or way.seeds)]
+    run_all(sorted(work, key=lambda item: (item[0].steps, item[1])), arguments.out)
+
+
+def run_all(work: list[tuple[Way, int]], out: Path) -> None:
+    text, held_out = corpus()
+    for way, seed in work:
+        runs = json.loads(out.read_text())["runs"] if out.exists() else []
+        wanted = json.loads(json.dumps(asdict(way)))
+        if any(run["way"] == wanted and run["seed"] == seed for run in runs):
+            continue
+        started = time.process_time()
+        result = train(way, seed, text, held_out)
+        runs.append(record(way, seed, result, time.process_time() - started))
+        print(
+            f"{way.name} seed {seed}: loss {result.loss:.4f}, {runs[-1]['reduction']:.0f}x fewer bytes",
+            flush=True,
+        )
+        save(out, {"held_out_bytes": held_out.size, "train_bytes": text.size, "runs": runs})
+
+
+def save(out: Path, content: dict[str, Any]) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    fresh = out.with_suffix(".tmp")
+    fresh.write_text(json.dumps(content, indent=1) + "\n")
+    fresh.replace(out)
+
+
+if __name__ == "__main__":
+    main()

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 
 LARGEST_BODY = 2**20
 LARGEST_JOB = 16 * 2**20
+_GATHER_SECONDS = 0.05  # results that come at the same time are looked at together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +75,12 @@ class _Loops:
 
     wake: threading.Event = field(default_factory=threading.Event)
     stop: threading.Event = field(default_factory=threading.Event)
-    missed: set[str] = field(default_factory=set)
-    """Jobs that something happened to while they were being stepped."""
+    changed: set[str] = field(default_factory=set)
+    """Jobs that something happened to since they were last stepped."""
+
+    def happened(self, job: str) -> None:
+        self.changed.add(job)
+        self.wake.set()
 
 
 def first_start(database: Database, settings: HubSettings, clock: Clock) -> FirstKeys | None:
@@ -150,7 +156,7 @@ async def _running(hub: Hub, settings: HubSettings, fault: Fault) -> AsyncIterat
     loops = _Loops()
     channels = {
         WORK_CHANNEL: lambda payload: hub.waiting.wake(parse_announcement(payload)),
-        DONE_CHANNEL: lambda _: loops.wake.set(),
+        DONE_CHANNEL: loops.happened,
     }
     listening = asyncio.create_task(
         listen(hub.database.dsn(), channels, reconnected=hub.waiting.wake_all), name="listen"
@@ -181,34 +187,37 @@ async def _running(hub: Hub, settings: HubSettings, fault: Fault) -> AsyncIterat
 
 
 def _drive(foreman: Foreman, hub: Hub, settings: HubSettings, loops: _Loops) -> None:
-    """Step every running job, each in its own thread, whenever a result came in or the tick is over."""
-    under_way: dict[str, Future[bool]] = {}
+    """Step every running job at each tick, and between ticks those that something happened to, each in its own
+    thread."""
+    under_way: dict[str, Future[None]] = {}
+    next_tick = 0.0
     with ThreadPoolExecutor(max_workers=4, thread_name_prefix="fold") as pool:
         while not loops.stop.is_set():
-            loops.wake.wait(settings.tick_seconds)
-            loops.wake.clear()
             try:
-                foreman.keep_leases(hub.clock.now())
-                for job in foreman.running():
+                if time.monotonic() >= next_tick:
+                    next_tick = time.monotonic() + settings.tick_seconds
+                    foreman.keep_leases(hub.clock.now())
+                    loops.changed.update(foreman.running())
+                for job in list(loops.changed):
                     if job not in under_way or under_way[job].done():
+                        loops.changed.discard(job)
                         under_way[job] = pool.submit(_step, foreman, job, hub.clock, loops)
-                    else:
-                        loops.missed.add(job)
             except Exception as error:  # this thread must outlive whatever happens to it
                 _wait_after(error, loops)
             under_way = {job: step for job, step in under_way.items() if not step.done()}
+            loops.stop.wait(_GATHER_SECONDS)
+            loops.wake.wait(max(0.0, next_tick - time.monotonic()))
+            loops.wake.clear()
 
 
-def _step(foreman: Foreman, job: str, clock: Clock, loops: _Loops) -> bool:
-    loops.missed.discard(job)
+def _step(foreman: Foreman, job: str, clock: Clock, loops: _Loops) -> None:
     try:
-        done = foreman.step(job, clock.now())
+        if foreman.step(job, clock.now()):
+            loops.happened(job)
     except Exception as error:
         _wait_after(error, loops)
-        return False
-    if done or job in loops.missed:
+    if job in loops.changed:
         loops.wake.set()
-    return done
 
 
 def _wait_after(error: Exception, loops: _Loops) -> None:

@@ -7,22 +7,35 @@ escaped, so it cannot paint the terminal.
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from commonweal.commands.pace import Pace
 from commonweal.core.errors import CommonwealError
 from commonweal.ledger.amounts import shown
 from commonweal.pool import wire
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+LINE = 78
+
+
+class _Console(Console):
+    """Whoever reads may stop reading: that ends the program, and is no error of it."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        raise BrokenPipeError
+
+
+out = _Console(highlight=False, soft_wrap=True)
+err = _Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
@@ -44,14 +57,33 @@ def print_error(error: CommonwealError) -> None:
 
 def safe(text: object) -> str:
     """A stranger's text without control characters or markup."""
-    return escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text)))
+    return escape(printable(text))
+
+
+def printable(text: object) -> str:
+    """A stranger's text without control characters."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+@contextmanager
+def live_line(text: str, *, shown: bool = True) -> Iterator[Callable[[str], None]]:
+    """A line at the bottom of the terminal that says what is waited for. Nothing where output is no terminal."""
+    if not shown or not out.is_terminal:
+        yield lambda text: None
+        return
+    with out.status(safe(text[:LINE])) as status:
+        yield lambda text: status.update(safe(text[:LINE]))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> Table:
-    """A quiet table; the columns named in ``right`` are numbers."""
+    """A quiet table; the columns named in ``right`` are numbers. Nothing in it is cut: a table may be wider than
+    the terminal, an id that lost its end is of no use."""
     made = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", no_wrap=True)
+    rows = [[str(cell) for cell in row] for row in rows]
+    for index, column in enumerate(columns):
+        width = max([cell_len(column), *(cell_len(printable(row[index])) for row in rows)])
+        justify: Literal["left", "right"] = "right" if column in right else "left"
+        made.add_column(column, justify=justify, no_wrap=True, min_width=width)
     for row in rows:
         made.add_row(*(safe(cell) for cell in row))
     return made
@@ -59,7 +91,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Se
 
 def jobs_table(jobs: Iterable[wire.JobView]) -> Table:
     rows = [
-        (job.id, job.name[:20], job.status, job.rounds, progress_of(job), shown(job.spent), ago(job.updated))
+        (job.id, job.name[:16], job.status, job.rounds, progress_of(job), money(job.spent), ago(job.updated))
         for job in jobs
     ]
     return table(
@@ -85,7 +117,7 @@ def members_table(members: Iterable[wire.MemberRow]) -> Table:
             member.accepted,
             member.refused,
             rate(member.upload),
-            shown(member.earned),
+            money(member.earned),
         )
         for member in members
     ]
@@ -96,9 +128,31 @@ def members_table(members: Iterable[wire.MemberRow]) -> Table:
     )
 
 
-def balances_table(balances: Iterable[wire.Balance]) -> Table:
-    rows = [(b.account, shown(b.available), shown(b.held), shown(b.escrow)) for b in balances]
-    return table(("account", "available", "held", "escrow"), rows, right=("available", "held", "escrow"))
+def balances_table(balances: Iterable[wire.Balance], names: Mapping[str, str]) -> Table:
+    """``names`` is what members call themselves, by account."""
+    rows = [
+        (b.account, names.get(b.account, "")[:14], shown(b.available), shown(b.held), shown(b.escrow))
+        for b in balances
+    ]
+    columns = ("account", "name", "available", "held", "escrow")
+    return table(columns, rows, right=("available", "held", "escrow"))
+
+
+def progress_line(
+    job: wire.JobView, members: Mapping[str, int], elapsed: float, pace: Pace
+) -> str:
+    """What goes on between two rounds."""
+    settings = job.spec.get("settings", {})
+    here = sum(members.get(state, 0) for state in ("idle", "working"))
+    needed = settings.get("rounds", {}).get("min_members", 1)
+    number = job.state.get("round", job.rounds)
+    if here < needed:
+        return f"round {number} waits for members: {here} here, {needed} needed; see commonweal join"
+    left = pace.seconds_left(settings)
+    return (
+        f"round {number}: {members.get('working', 0)} of {here} members at work, {duration(elapsed)}; "
+        f"{pace.share(settings):.0%} done" + (f", about {duration(left)} left" if left is not None else "")
+    )
 
 
 ROUND_COLUMNS = ("round", "step", "H", "loss", "bits/B", "tokens", "who", "late", "up", "down", "fewer", "s")
@@ -124,20 +178,40 @@ def round_row(record: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
+REFUSALS = {
+    "stale": "of another round",
+    "copy": "the same as another member's",
+    "empty": "nothing in it",
+    "no_gain": "no better than noise",
+    "diverged": "it did not start from the round's weights",
+    "not_finite": "not a number",
+    "huge_norm": "absurdly large",
+    "raises_loss": "it makes the model worse",
+    "oversized": "larger than what it encodes",
+    "truncated": "its end is missing",
+    "bad_header": "not a contribution",
+    "impossible": "more than was asked for",
+}
+"""What the words in a record mean, for people."""
+
+
 class RoundLines:
     """The live table of rounds, one line at a time: it scrolls, and can be piped."""
 
     _WIDTHS = (5, 5, 3, 6, 6, 6, 4, 4, 6, 6, 6, 5)
 
-    def __init__(self, console: Console = out) -> None:
-        self._console = console
+    def __init__(self, name_of: Callable[[str], str] = str, console: Console = out) -> None:
+        self._console, self._name_of = console, name_of
         self._console.print(self._line(ROUND_COLUMNS), style="dim")
 
     def add(self, record: dict[str, Any]) -> None:
         self._console.print(safe(self._line(round_row(record))))
         for member in record["members"]:
             if member["verdict"] != "ok":
-                self._console.print(f"      refused {safe(member['member'])}: {safe(member['verdict'])}")
+                name, why = self._name_of(member["member"]), REFUSALS.get(member["verdict"], "")
+                self._console.print(
+                    f"      [yellow]refused[/] {safe(name)}: {safe(member['verdict'])}" + (f" ({why})" if why else "")
+                )
         if record.get("message"):
             self._console.print(f"      {safe(record['message'])}")
 
@@ -170,14 +244,32 @@ def count(number: float) -> str:
     return f"{number:.0f}"
 
 
+def money(microcredits: int) -> str:
+    """Credits for people to compare: three decimals.
+
+    >>> money(1_234_567), money(0), money(12_345_600_000)
+    ('1.235', '0', '12,345.600')
+    """
+    return f"{microcredits / 1_000_000:,.3f}" if microcredits else "0"
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(7.2), duration(100), duration(7300)
+    ('7 s', '1 min 40 s', '2 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
 def ago(moment: float) -> str:
     """A moment of today as a time, an older one as a date."""
     then = datetime.fromtimestamp(moment)
     return then.strftime("%H:%M:%S" if then.date() == datetime.now().date() else "%Y-%m-%d")
-
-
-def is_terminal() -> bool:
-    return sys.stdout.isatty()
 
 
 def _number(value: float | None, form: str, unit: str = "") -> str:

@@ -167,7 +167,9 @@ class SimulatedPool:
 
     def _choose(self, member: str) -> list[tuple[str, Unit, Offer]]:
         groups = self._groups[member]
-        found = {u.facts.id: (j, u) for j, o in self._open.items() for u in self._candidates(o, member, groups)}
+        found = {
+            u.facts.id: (j, u) for j, o in self._open.items() for u in self._candidates(o, member, groups)
+        }
         if not found:
             return []
         facts = MemberFacts(
@@ -204,7 +206,9 @@ class SimulatedPool:
         self._busy[job] += 1
         self.leases[member] += 1
         if unit.facts.group:
-            self._groups[member] = {g for g in self._groups[member] if g[0] != job} | {(job, unit.facts.group)}
+            self._groups[member] = {g for g in self._groups[member] if g[0] != job} | {
+                (job, unit.facts.group)
+            }
             if open_.started is None:
                 open_.started = self.now
                 self._at(open_.pickup_until, self._hurry, job, open_)
@@ -265,7 +269,8 @@ class SimulatedPool:
         deadline = self.now + (3 * target if job.grouped else 100 * target)
         count = len(self.rounds[job_id])
         units = [
-            Unit(self._facts(job, count, i, deadline, here[i] if job.grouped else None)) for i in range(number)
+            Unit(self._facts(job, count, i, deadline, here[i] if job.grouped else None))
+            for i in range(number)
         ]
         preferred = {u.facts.prefers: u for u in units if u.facts.prefers is not None}
         open_ = _Open(Round(self.now, number), deadline, self.now + PICKUP, units, preferred)
@@ -276,7 +281,9 @@ class SimulatedPool:
         self._at(open_.pickup_until, self._open_to_all, job_id, open_)
         self._wake(list(preferred) if job.grouped else list(self._idle)[:number])
 
-    def _facts(self, job: SimulatedJob, count: int, i: int, deadline: float, prefers: str | None) -> UnitFacts:
+    def _facts(
+        self, job: SimulatedJob, count: int, i: int, deadline: float, prefers: str | None
+    ) -> UnitFacts:
         return UnitFacts(
             id=f"{job.id}-{count}-{i}",
             job=job.id,

@@ -92,7 +92,7 @@ class World:
     ) -> LocalPool:
         if executors is None:
             executors = {member: TrainExecutor(None, threads=1) for member in MEMBERS}
-        return LocalPool(self.job(prepared, scorer), JOB, self.blobs, executors)
+        return LocalPool(self.job(prepared, scorer), JOB, self.blobs, executors, steady=True)
 
 
 @pytest.fixture(scope="session")
@@ -105,6 +105,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, text_folder: Path) -> World:
             "model": {"config": {"hidden_size": 32, "num_hidden_layers": 1}},
             "train": {"steps": 40, "seq_len": 32, "batch_size": 4, "lr": 0.01},
             "rounds": {"plan": False, "first_inner_steps": 4, "last_inner_steps": 4},
+            "checks": {"score_batches": 16},
         }
         for name, values in sections.items():
             table[name] = {**table.get(name, {}), **values} if name != "model" else dict(values)

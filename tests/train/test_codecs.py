@@ -75,6 +75,7 @@ def squared_error(x: Vector, decoded: Vector) -> float:
     return float(((exact - decoded) ** 2).sum() / (exact**2).sum())
 
 
+@settings(deadline=None)
 @given(names, vectors, st.integers(0, 2**64 - 1))
 def test_what_is_encoded_decodes_to_finite_numbers_of_the_same_count(name: str, x: Vector, seed: int) -> None:
     codec = make_codec(name)
@@ -84,6 +85,7 @@ def test_what_is_encoded_decodes_to_finite_numbers_of_the_same_count(name: str, 
     assert np.isfinite(decoded).all()
 
 
+@settings(deadline=None)
 @given(vectors)
 def test_float32_is_exact(x: Vector) -> None:
     codec = make_codec("fp32")
@@ -160,14 +162,14 @@ def test_a_message_decodes_to_the_bits_it_always_did(name: str, message: str, de
     assert content_hash(make_codec(name).decode(bytes.fromhex(message), 40).tobytes())[:12] == decoded
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(names, st.binary(max_size=600), st.integers(0, 600))
 def test_random_bytes_are_refused(name: str, data: bytes, size: int) -> None:
     with pytest.raises(InvalidContribution):
         make_codec(name).decode(data, size)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(names, st.binary(max_size=300), st.integers(0, 500))
 def test_random_bytes_after_a_good_header_are_refused_or_finite(name: str, tail: bytes, size: int) -> None:
     codec = make_codec(name)
@@ -176,7 +178,7 @@ def test_random_bytes_after_a_good_header_are_refused_or_finite(name: str, tail:
     check_harmless(name, head + tail, size)
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(names, st.integers(1, 600), st.data())
 def test_damaged_messages_are_refused_or_finite(name: str, size: int, data: st.DataObject) -> None:
     message = bytearray(make_codec(name).encode(normal(size), seed=3))
@@ -196,6 +198,7 @@ def check_harmless(name: str, message: bytes, size: int) -> None:
     assert np.isfinite(decoded).all()
 
 
+@settings(deadline=None)
 @given(names, st.integers(0, 600), st.data())
 def test_a_message_that_is_cut_or_lengthened_is_refused(name: str, size: int, data: st.DataObject) -> None:
     message = make_codec(name).encode(normal(size), seed=3)
@@ -206,6 +209,7 @@ def test_a_message_that_is_cut_or_lengthened_is_refused(name: str, size: int, da
             make_codec(name).decode(wrong, size)
 
 
+@settings(deadline=None)
 @given(names, st.integers(0, 600), st.integers(0, 2**40))
 def test_another_size_than_expected_is_refused(name: str, size: int, expected: int) -> None:
     # Sizes of terabytes too: the length is checked before anything is allocated.
@@ -272,6 +276,7 @@ def test_the_random_mask_is_the_same_for_ever_and_has_its_density() -> None:
     assert mask.mean() == pytest.approx(0.1, abs=0.004)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 2**24 - 1), max_size=50), st.integers(0, 24))
 def test_fields_survive_packing(values: list[int], width: int) -> None:
     array = np.array([v % (1 << width) for v in values], dtype=np.int64)
@@ -279,6 +284,7 @@ def test_fields_survive_packing(values: list[int], width: int) -> None:
     assert unpack_fields(data, array.size, width).tolist() == array.tolist()
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 9999), max_size=200))
 def test_positions_survive_packing(chosen: set[int]) -> None:
     positions = np.array(sorted(chosen), dtype=np.int64)
@@ -302,6 +308,7 @@ def test_the_rice_parameter_is_the_cheapest() -> None:
         assert costs[best_rice_parameter(gaps)] == min(costs)
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.float32, 20, elements=st.floats(-(2.0**100), 2.0**100, width=32)))
 def test_bfloat16_rounds_to_within_one_part_in_256(x: Vector) -> None:
     rounded = from_bf16(to_bf16(x))

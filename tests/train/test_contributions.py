@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -45,6 +45,7 @@ def test_one_that_is_not_finite_is_refused() -> None:
     assert caught.value.code == "not_finite"
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.float32, st.integers(0, 300), elements=st.floats(-(2.0**60), 2.0**60, width=32)))
 def test_the_norm_is_the_euclidean_norm(x: Vector) -> None:
     assert norm(x) == pytest.approx(math.sqrt(math.fsum(float(v) ** 2 for v in x)), rel=1e-12)
@@ -56,6 +57,7 @@ def test_the_norm_has_the_bits_it_always_had() -> None:
     assert norm(x).hex() == "0x1.3c3a686151349p+8"
 
 
+@settings(deadline=None)
 @given(norms)
 def test_nothing_is_longer_than_the_median_after_clipping(values: list[float]) -> None:
     factors = clip_factors(values)
@@ -65,6 +67,7 @@ def test_nothing_is_longer_than_the_median_after_clipping(values: list[float]) -
     assert all(f == 1 for n, f in zip(values, factors, strict=True) if n <= median)
 
 
+@settings(deadline=None)
 @given(norms, st.floats(1, 10))
 def test_a_looser_limit_clips_less(values: list[float], limit: float) -> None:
     assert all(a >= b for a, b in zip(clip_factors(values, limit), clip_factors(values), strict=True))

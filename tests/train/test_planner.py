@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commonweal.train.codecs import make_codec
@@ -68,6 +68,7 @@ def test_the_slowest_member_decides() -> None:
     )
 
 
+@settings(deadline=None)
 @given(situations)
 def test_the_chosen_is_the_least_harmful_that_fits(here: Situation) -> None:
     plan = plan_communication(here, OPTIONS)
@@ -79,6 +80,7 @@ def test_the_chosen_is_the_least_harmful_that_fits(here: Situation) -> None:
         assert "too slow" in plan.reason
 
 
+@settings(deadline=None)
 @given(situations, st.floats(1, 100))
 def test_a_faster_link_never_harms_more(here: Situation, factor: float) -> None:
     faster = Situation(

@@ -125,3 +125,9 @@ def test_a_hundredfold_contribution_is_clipped_in_the_fold() -> None:
 def test_a_broken_contribution_is_not_folded() -> None:
     with pytest.raises(InvalidContribution):
         fold([b"not a contribution"], make_codec("int4"), 8, 1.0)
+
+
+def test_early_rounds_have_their_own_codec() -> None:
+    early = method("int8", "int8", early=make_codec("int1"), early_steps=20)
+    result = simulate_pool(Bigram(), early, members(), evaluate)
+    assert result.bytes_up == result.bytes_down == 10 * (16 + 2 + 32) + 10 * (16 + 2 + 256)

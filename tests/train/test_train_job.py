@@ -21,10 +21,12 @@ from commonweal.core.work import Fold, Json, MemberView, Plan, Result
 from commonweal.train.assignment import Assignment
 from commonweal.train.chain import state_from, state_hash
 from commonweal.train.codecs import Vector, make_codec
+from commonweal.train.config import RoundSettings
 from commonweal.train.job import HeldOut, TrainJob
 from commonweal.train.prepare import PreparedJob
 from commonweal.train.record import RoundRecord
 from commonweal.train.state import TrainState
+from commonweal.train.terms import outer_options
 from conftest import World
 
 NOW = 1_000.0
@@ -480,7 +482,7 @@ class Failing(Blobs):
         return self._inner.size(name)
 
 
-@pytest.mark.parametrize("room", [0, 1, 2, 3])
+@pytest.mark.parametrize("room", [0, 1, 2])
 def test_a_fold_that_is_cut_off_anywhere_is_simply_done_again(world: World, room: int) -> None:
     prepared = world.prepare()
     whole = world.job(prepared)
@@ -523,3 +525,10 @@ def test_without_measurements_the_job_says(world: World) -> None:
     terms = Assignment.from_json(planned(job, job.start()).units[0].payload)
     assert terms.codec == "int4"
     assert "no link is measured yet" in terms.reason
+
+
+def test_the_outer_step_grows_from_averaging_to_what_is_set() -> None:
+    rounds = RoundSettings(outer_lr=0.7, outer_momentum=0.9, growth=0.5)
+    steps = [outer_options(rounds, step, 100) for step in (0, 25, 50, 90)]
+    assert [s.lr for s in steps] == pytest.approx([1.0, 0.85, 0.7, 0.7])
+    assert [s.momentum for s in steps] == pytest.approx([0.0, 0.45, 0.9, 0.9])

@@ -20,7 +20,16 @@ from commonweal.core.errors import Conflict, NotFound
 from commonweal.core.ids import MemberId, new_id
 from commonweal.core.work import Amount, WorkUnit
 from commonweal.pool import wire
-from commonweal.pool.scheduler import MemberFacts, Offer, UnitFacts, choose, latest_start, patience, retry_until, smoothed
+from commonweal.pool.scheduler import (
+    MemberFacts,
+    Offer,
+    UnitFacts,
+    choose,
+    latest_start,
+    patience,
+    retry_until,
+    smoothed,
+)
 from commonweal.pool.schema import attempts, jobs, members, rates, units
 
 CANDIDATES_PER_JOB = 16
@@ -59,6 +68,19 @@ def announce(connection: sa.Connection, found: Iterable[tuple[str, str, str | No
     if payloads:
         each = sa.func.unnest(sa.cast(payloads, ARRAY(sa.Text))).column_valued("payload")
         connection.execute(sa.select(sa.func.pg_notify(WORK_CHANNEL, each)))
+
+
+def announce_queued(connection: sa.Connection, job: str) -> None:
+    """Wake members for what a job has queued: while it was paused nobody could take it."""
+    queued = sa.select(units.c.id, units.c.role, units.c.prefers).where(
+        units.c.job == job, units.c.status == "queued"
+    )
+    announce(connection, ((row.id, row.role, row.prefers) for row in connection.execute(queued)))
+
+
+def notice(connection: sa.Connection, job: str) -> None:
+    """Tell the foremen that something happened to a job. Delivered at commit."""
+    connection.execute(sa.select(sa.func.pg_notify(DONE_CHANNEL, job)))
 
 
 def lease(
@@ -123,7 +145,7 @@ def submit(
     if done is None:
         return _already_handed_in(connection, member, unit, body.fence)
     _measure_rate(connection, member, done, body, now)
-    connection.execute(sa.select(sa.func.pg_notify(DONE_CHANNEL, done.job)))
+    notice(connection, done.job)
     return wire.Submitted(duplicate=False)
 
 
@@ -233,7 +255,7 @@ def requeue(connection: sa.Connection, row: sa.Row[Any], *, outcome: str, now: f
     )
     if until is not None:
         announce(connection, [(row.id, row.role, None)])
-    connection.execute(sa.select(sa.func.pg_notify(DONE_CHANNEL, row.job)))
+    notice(connection, row.job)
 
 
 def _row(job: str, unit: WorkUnit) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from commonweal.ledger.holds import release
 from commonweal.pool import accounts, wire
 from commonweal.pool.access import Caller
 from commonweal.pool.foreman import drop_units
+from commonweal.pool.leases import announce_queued, notice
 from commonweal.pool.schema import jobs, rounds
 
 _CHECKS_AT_ONCE = 8
@@ -89,6 +90,7 @@ def submit_job(connection: sa.Connection, prepared: Prepared, caller: Caller, no
         return _by_request(connection, f"{caller.owner}:{body.request_id}")
     hold = accounts.fund(connection, job_id, caller.owner, body.budget, number=0, now=now)
     connection.execute(jobs.update().where(jobs.c.id == job_id).values(hold=hold))
+    notice(connection, job_id)
     return find_job(connection, job_id)
 
 
@@ -147,6 +149,8 @@ def resume(connection: sa.Connection, job: str, caller: Caller, budget: int, now
     if budget:
         changes |= _more(connection, row, budget, now)
     _update(connection, row, now, **changes)
+    notice(connection, job)
+    announce_queued(connection, job)
     return find_job(connection, job)
 
 

@@ -84,6 +84,9 @@ class RoundSettings:
     speeds). With ``fragments`` above 1 a round carries one fragment of the parameters; with ``overlap``
     members go on computing while a round is folded. ``weights`` counts members equally or by their tokens.
     After ``fruitless`` rounds in a row in which every contribution was refused the job fails.
+
+    The outer step begins as plain averaging and reaches ``outer_lr`` and ``outer_momentum`` after the
+    ``growth`` share of the job.
     """
 
     plan: bool = True
@@ -135,8 +138,8 @@ class CheckSettings:
     held-out text by more than the noise is refused; it needs torch on the hub."""
 
     score: bool = True
-    score_batches: int = 2
-    tolerance: float = 0.0005
+    score_batches: int = 4
+    tolerance: float = 0.001
     norm_limit: float = HUGE
     clip: bool = True
 

@@ -30,7 +30,7 @@ What is the same in both directions (the curvature, large along noisy directions
 the contribution shows. Looked at after the whole step alone, honest contributions of late rounds raise the
 loss by as much as hostile ones: a single member's step is noisier than the mean that is taken."""
 
-LEAST_SHARE = 0.1
+LEAST_SHARE = 0.05
 """A contribution that gains less than this share of the median gain, for its length, is no better than noise
 ..."""
 

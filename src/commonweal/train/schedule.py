@@ -1,14 +1,20 @@
-"""Two schedules over a job's inner steps: the learning rate, and H, the steps between synchronizations.
+"""Three schedules over a job's inner steps: the learning rate, H (the steps between synchronizations), and the
+outer momentum. All are pure functions of the step.
 
-Early in training the members' weights move fast and averaging them seldom costs most; later, as the learning
-rate decays, they drift apart slowly. So H starts small and grows (the Quadratic Synchronization Rule, Gu et al. 2024,
-makes it inverse to the square of the learning rate). Everything here is a pure function of the step.
+Why H and the momentum change on the way: at first the weights move fast along steep directions; members that
+average seldom lose progress that they never make up for, and outer momentum overshoots. Later the gradients are
+mostly noise: members may work alone for long, and what the averaging of small steps loses in speed is won back by
+momentum. The bytes go where they matter, to the first steps. (Gu et al. 2024, the Quadratic Synchronization Rule,
+derive H proportional to the inverse square of the learning rate for the end of training; bench/quality.py measures
+both ends.)
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from commonweal.train.outer import OuterOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +43,8 @@ def learning_rate(step: int, total_steps: int, options: RateOptions) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncOptions:
-    """H grows from ``first`` to ``last`` over the first ``growth`` share of the steps, with the given power."""
+    """H grows from ``first`` to ``last`` over the first ``growth`` share of the steps, as the ``power`` of the
+    progress: 1 is a straight line, 2 stays small for longer."""
 
     first: int = 4
     last: int = 32
@@ -65,6 +72,31 @@ def rounds(total_steps: int, options: SyncOptions) -> list[int]:
     [1, 1, 2, 2, 3, 4, 4, 3]
     """
     plan: list[int] = []
-    while (done := sum(plan)) < total_steps:
+    done = 0
+    while done < total_steps:
         plan.append(inner_steps(done, total_steps, options))
+        done += plan[-1]
     return plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OuterSchedule:
+    """Plain averaging up to the ``start`` share of the steps, ``settled`` from the ``end`` share on, and a straight
+    line between. ``start = end = 0`` is DiLoCo: the settled options from the first round."""
+
+    start: float = 0.0
+    end: float = 0.0
+    settled: OuterOptions = field(default_factory=OuterOptions)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start <= self.end <= 1:
+            raise ValueError("start, end: need 0 <= start <= end <= 1")
+
+
+def outer_options(step: int, total_steps: int, schedule: OuterSchedule) -> OuterOptions:
+    """The outer step's options at the end of the round that began at ``step``."""
+    start, end = schedule.start * total_steps, schedule.end * total_steps
+    if step >= end:
+        return schedule.settled
+    share = (step - start) / (end - start) if step > start else 0.0
+    return OuterOptions(lr=1 + share * (schedule.settled.lr - 1), momentum=share * schedule.settled.momentum)

@@ -31,7 +31,8 @@ OuterAt = Callable[[int, int], OuterOptions]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
     """How a pool trains: ``rounds`` is H of every round, ``outer(step, h)`` the outer step after each, and
-    ``rate(step)`` the inner learning rate."""
+    ``rate(step)`` the inner learning rate. Rounds that begin before ``early_steps`` are encoded by ``early``, both
+    ways: while H is small there are many of them, and few bits often are worth more than many seldom."""
 
     rounds: Sequence[int]
     rate: Callable[[int], float]
@@ -39,8 +40,16 @@ class Method:
     up: Codec
     down: Codec
     inner: InnerOptions = field(default_factory=InnerOptions)
+    early: Codec | None = None
+    early_steps: int = 0
     decay_up: float = 1.0
     clip: float = 1.0
+
+    def codecs(self, step: int) -> tuple[Codec, Codec]:
+        """(up, down) of the round that begins at ``step``."""
+        if self.early is not None and step < self.early_steps:
+            return self.early, self.early
+        return self.up, self.down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +108,7 @@ def simulate_pool(
     shared, momentum, owed = theta, np.zeros_like(theta), None
     step, bytes_down, tokens, curve = 0, 0, 0, list[Point]()
     for number, h in enumerate(method.rounds):
+        up, down = method.codecs(step)
         sent: list[bytes] = []
         losses: list[float] = []
         for i, member in enumerate(members):
@@ -106,15 +116,16 @@ def simulate_pool(
             report = run_steps(member.optimizer, member.batches, h, method.rate, first_step=step)
             losses += report.losses
             tokens += report.tokens
-            sent.append(_contribute(member, read_vector(model, names), method, seed=_seed(seed, number, i)))
-        mean = fold(sent, method.up, theta.size, method.clip)
+            local = read_vector(model, names)
+            sent.append(_contribute(member, local, up, decay=method.decay_up, seed=_seed(seed, number, i)))
+        mean = fold(sent, up, theta.size, method.clip)
         stepped = outer_step(shared, momentum, mean, method.outer(step, h))
         update = encode_with_feedback(
-            method.down, stepped.theta - shared, owed, seed=_seed(seed, number, len(members))
+            down, stepped.theta - shared, owed, seed=_seed(seed, number, len(members))
         )
         shared, momentum, owed = stepped.theta, stepped.momentum, update.residual
         for member in members:
-            member.theta += method.down.decode(update.data, theta.size)
+            member.theta += down.decode(update.data, theta.size)
         state = _agreed(members)
         before, step = step, step + h
         bytes_down += len(update.data)
@@ -149,10 +160,8 @@ def fold(sent: Sequence[bytes], codec: Codec, size: int, clip: float) -> Vector:
     return aggregate(vectors, [1.0] * len(sent), clip_factors(norms, clip))
 
 
-def _contribute(member: _Member, local: Vector, method: Method, *, seed: int) -> bytes:
-    encoded = encode_with_feedback(
-        method.up, member.theta - local, member.residual, seed=seed, decay=method.decay_up
-    )
+def _contribute(member: _Member, local: Vector, codec: Codec, *, decay: float, seed: int) -> bytes:
+    encoded = encode_with_feedback(codec, member.theta - local, member.residual, seed=seed, decay=decay)
     member.residual = encoded.residual
     member.bytes_up += len(encoded.data)
     return encoded.data

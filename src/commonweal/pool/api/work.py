@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Header, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from commonweal.core.errors import NotAuthorized, NotFound, UserError
+from commonweal.core.errors import NotAuthorized, NotFound, Unavailable, UserError
 from commonweal.core.ids import MemberId
 from commonweal.pool import accounts, leases, wire
 from commonweal.pool.access import register
@@ -89,6 +89,8 @@ async def _wait_for_work(
                 await asyncio.wait_for(waiter.woken.wait(), left)
             except TimeoutError:
                 return None
+            except asyncio.CancelledError:  # the server stops, and does not wait as long as we do
+                raise Unavailable("the hub is stopping", hint="ask again") from None
     finally:
         hub.waiting.leave(waiter)
 

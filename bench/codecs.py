@@ -72,7 +72,7 @@ def measure_peer(x: Vector) -> dict[str, Any]:
     tensor = torch.from_numpy(x.copy())
     try:
         peer = f"bitsandbytes {version('bitsandbytes')} nf4"
-        from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+        from bitsandbytes.functional import dequantize_4bit, quantize_4bit  # type: ignore[import-not-found]
 
         packed, state = quantize_4bit(tensor, blocksize=64, quant_type="nf4")
         encode = cpu_milliseconds(lambda: quantize_4bit(tensor, blocksize=64, quant_type="nf4"))

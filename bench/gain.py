@@ -50,7 +50,6 @@ def measure_pool(
     start = rows[0].at - rows[0].record["seconds"]
     steady = rows[-1].record["tokens"] - rows[0].record["tokens"]
     return {
-        "members": len(members),
         "load_before": round(load, 2),
         "load_after": round(os.getloadavg()[0], 2),
         "tokens": tokens,
@@ -83,6 +82,8 @@ def alone(text: str) -> None:
     steps, began, cpu = 0, 0.0, 0.0
     while steps <= asked["steps"]:
         if steps == 1:  # the first pays for the start-up
+            print("ready", flush=True)
+            time.sleep(0.5)  # until it is held to its share
             began, cpu = time.monotonic(), time.process_time()
         ids = torch.randint(0, model.config.vocab_size, shape)
         model(input_ids=ids, labels=ids).loss.backward()
@@ -99,17 +100,23 @@ def alone(text: str) -> None:
 
 
 def measure_alone(
-    running: Processes, settings: TrainSettings, model: dict[str, Any], share: float, turn: int, steps: int
+    running: Processes,
+    settings: TrainSettings,
+    model: dict[str, Any],
+    arguments: argparse.Namespace,
+    turn: int,
 ) -> dict[str, Any]:
-    name, load = f"alone-{turn}", os.getloadavg()[0]
+    name = f"alone-{turn}"
     asked = {
         "model": model,
         "batch_size": settings.train.batch_size,
         "seq_len": settings.train.seq_len,
-        "steps": steps,
+        "steps": arguments.steps // 2,
     }
-    group = running.shares.make(name, share)
-    started = running.run([sys.executable, __file__, "--alone", json.dumps(asked)], name, group=group)
+    started = running.run([sys.executable, __file__, "--alone", json.dumps(asked)], name)
+    started.says(r"(ready)")
+    running.shares.hold(started.process.pid, name, arguments.share)
+    load = os.getloadavg()[0]
     found = json.loads(started.says(r"alone (\{.*\})", 300.0))
     return {
         **found,
@@ -121,33 +128,32 @@ def measure_alone(
 
 def measure(arguments: argparse.Namespace, folder: Path, name: str) -> dict[str, Any]:
     base = load_job(JOB)
-    work, rows, peers = folder / "data", [], []
+    work = folder / "data"
+    rows: list[dict[str, Any]] = []
+    peers: list[dict[str, Any]] = []
     with processes(folder, name) as running:
         hub = running.hub()
-        members: list[Started] = []
-        for count in MEMBERS:
-            while len(members) < count:
-                members.append(running.member(hub, f"member-{len(members)}", share=arguments.share))
-            client = hub.client()
-            present(client, count)
-            client.close()
-            rounds = replace(base.rounds, min_members=count, quorum=count, max_members=count)
-            for turn in range(arguments.repeats):
-                # A member's and a hub's first job loads torch: 8 steps before that count for nothing.
-                warm = replace(base, rounds=rounds, train=replace(base.train, steps=8, seed=100 + count))
-                if turn == 0:
-                    measure_pool(hub, members, warm, work)
+        names = [f"member-{index}" for index in range(max(MEMBERS))]
+        members = [running.member(hub, member) for member in names]
+        client = hub.client()
+        present(client, len(members))
+        client.close()
+        warm = replace(base, train=replace(base.train, steps=8, seed=100))
+        model = measure_pool(hub, members, warm, work)[
+            "model"
+        ]  # the first job loads torch; it counts for nothing
+        for member, started in zip(names, members, strict=True):
+            running.shares.hold(started.process.pid, member, arguments.share)
+        for turn in range(arguments.repeats):
+            for count in MEMBERS:
+                peers.append(measure_alone(running, base, model, arguments, len(peers)))
+                print(json.dumps(peers[-1]), flush=True)
+                rounds = replace(base.rounds, min_members=count, quorum=count, max_members=count)
                 job = replace(
                     base, rounds=rounds, train=replace(base.train, steps=arguments.steps, seed=turn)
                 )
-                rows.append(measure_pool(hub, members, job, work))
-                print(json.dumps({k: v for k, v in rows[-1].items() if k != "model"}), flush=True)
-                model = rows[-1].pop("model")
-            if len(peers) < arguments.repeats + 1:
-                peers.append(
-                    measure_alone(running, base, model, arguments.share, len(peers), arguments.steps // 2)
-                )
-                print(json.dumps(peers[-1]), flush=True)
+                rows.append(measure_pool(hub, members, job, work) | {"members": count, "model": None})
+                print(json.dumps(rows[-1]), flush=True)
         return {
             "alone": peers,
             "pool": rows,

@@ -214,12 +214,15 @@ async def measure_leases(
         memory = crowd.hub.memory_bytes()
         idle = await _idle_cost(crowd.hub, max(2.0, spread / 4))
         job = await asyncio.to_thread(_submit, client, 1)
-        until = time.monotonic() + seconds
-        while len(got) < units and time.monotonic() < until:
+        for _ in range(round(seconds / 0.05)):
+            if len(got) >= units:
+                break
             await asyncio.sleep(0.05)
         await asyncio.to_thread(client.cancel, job)
     client.close()
     values = got[2:]  # the first opens connections of the database
+    if not values:
+        raise RuntimeError(f"no unit reached any of {count} waiting members in {seconds:g} s")
     return {
         "waiting": count,
         "units": len(values),

@@ -26,6 +26,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,10 @@ class Round:
     stragglers: int
 
 
-def start_pool(running: Processes, ways: Street, name: str, share: float) -> Pool:
+def start_pool(running: Processes, ways: Street, name: str) -> Pool:
     hub = running.hub(f"{name}-hub", host=ways.hub_address, namespace=ways.hub_namespace)
     members = [
-        running.member(hub, f"{name}-{index}", share=share, namespace=ways.member_namespace(index))
+        running.member(hub, f"{name}-{index}", namespace=ways.member_namespace(index))
         for index in range(MEMBERS)
     ]
     return Pool(name, ways, hub, members)
@@ -103,7 +104,9 @@ def run_job(pool: Pool, settings: TrainSettings, work: Path, *, seconds: float =
         "tokens": rows[-1].tokens,
         "loss": rows[-1].loss,
         "held_out_loss": records[-1].record["held_out_loss"],
-        "median_round_seconds_per_step": statistics.median(row.period / row.inner_steps for row in rows[1:]),
+        "median_round_seconds_per_step": statistics.median(
+            row.period / row.inner_steps for row in rows[1:] or rows
+        ),
         "cpu_seconds": cpu,
         "wire_bytes": moved,
         "payload_bytes": {"up": sum(r.up_bytes for r in rows), "down": sum(r.down_bytes for r in rows)},
@@ -141,7 +144,7 @@ def rounds_of(records: Sequence[wire.RoundView], parameters: int) -> list[Round]
 def seconds_to_loss(run: dict[str, Any], target: float) -> float | None:
     """When the held-out loss came down to ``target``, between the two rounds that it was measured at."""
     known = [(row["at"], row["held_out_loss"]) for row in run["rounds"] if row["held_out_loss"] is not None]
-    for (at, loss), (next_at, next_loss) in zip(known, known[1:], strict=False):
+    for (at, loss), (next_at, next_loss) in pairwise(known):
         if next_loss <= target:
             if loss <= target:
                 return float(at)
@@ -152,7 +155,7 @@ def seconds_to_loss(run: dict[str, Any], target: float) -> float | None:
 def step_seconds(pool: Pool, after: int) -> float:
     """What an inner step takes a member, by its own measurements; the first ``after`` units of each left out."""
     units = [event for member in pool.members for event in events(member, "submitted")[after:]]
-    return statistics.median(event["seconds"] / event["amount_done"] for event in units)
+    return float(statistics.median(event["seconds"] / event["amount_done"] for event in units))
 
 
 def compare(fast: dict[str, Any], slow: dict[str, Any]) -> dict[str, float | None]:
@@ -214,7 +217,7 @@ def two_pools(
         free = stack.enter_context(street(base, MEMBERS, 0.0))
         slow = stack.enter_context(street(base + 120, MEMBERS, arguments.round_trip_ms / 1e3))
         running = stack.enter_context(processes(folder, name))
-        pools = [start_pool(running, s, n, arguments.share) for s, n in ((free, "free"), (slow, "slow"))]
+        pools = [start_pool(running, s, n) for s, n in ((free, "free"), (slow, "slow"))]
         for pool in pools:
             client = pool.hub.client()
             present(client, MEMBERS)
@@ -222,16 +225,24 @@ def two_pools(
         yield running, pools[0], pools[1]
 
 
+def hold(running: Processes, pool: Pool, share: float) -> None:
+    for index, member in enumerate(pool.members):
+        running.shares.hold(member.process.pid, f"{pool.name}-{index}", share)
+
+
 def measure(arguments: argparse.Namespace, folder: Path, name: str) -> dict[str, Any]:
     base = load_job(JOB)
     base = replace(base, train=replace(base.train, steps=arguments.steps))
     work = folder / "data"
     with two_pools(arguments, folder, name) as (running, free, slow):
-        warm = replace(
-            base, train=replace(base.train, steps=16, seed=1000), rounds=replace(base.rounds, plan=False)
-        )
+        plain = replace(base, rounds=replace(base.rounds, plan=False))
+        load_code = replace(plain, train=replace(base.train, steps=4, seed=1000))
+        warm = replace(plain, train=replace(base.train, steps=16, seed=1001))
+        for pool in (free, slow):
+            run_job(pool, load_code, work)
+            hold(running, pool, arguments.share)
         run_job(free, warm, work)
-        step, parameters, warmed = step_seconds(free, 1), parameters_of(free), units_done(free)
+        step, parameters, warmed = step_seconds(free, 2), parameters_of(free), units_done(free)
         rate = 4 * parameters / (TIMES_SLOWER * arguments.datacentre_share * step)
         slow.street.limit(rate)
         joined = run_job(slow, warm, work)

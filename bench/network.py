@@ -35,7 +35,7 @@ class NoNetwork(Exception):
 
 
 def _run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise NoNetwork(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
     return done.stdout
@@ -108,7 +108,7 @@ class Street:
     def _relayed(self, namespace: str, bridge: str, port: str) -> None:
         half = str(self.round_trip_seconds / 2)
         ends = [namespace, "eth0", bridge, port]
-        self._relay = subprocess.Popen(  # noqa: S603
+        self._relay = subprocess.Popen(
             [sys.executable, __file__, *ends, "--delay", half], stdout=subprocess.PIPE
         )
         assert self._relay.stdout is not None

@@ -44,16 +44,17 @@ class Shares:
             if self._root is not None:
                 self._root.mkdir()
                 self._made.append(self._root)
+                _weigh(self._root)
 
     @property
     def work(self) -> bool:
         """Whether shares can be given here."""
         return bool(self._made)
 
-    def make(self, name: str, share: float) -> Path | None:
-        """The file into which a process writes its id to be held to ``share`` of a core."""
+    def hold(self, pid: int, name: str, share: float) -> None:
+        """From now on the process has ``share`` of a core and no more, if that can be had here."""
         if not self.work or self._root is None:
-            return None
+            return
         group = self._root / name
         group.mkdir()
         self._made.append(group)
@@ -63,7 +64,7 @@ class Shares:
             (group / "cpu.cfs_quota_us").write_text(quota)
         else:
             (group / "cpu.max").write_text(f"{quota} {PERIOD_MICROSECONDS}")
-        return group / "cgroup.procs"
+        (group / "cgroup.procs").write_text(str(pid))
 
     def close(self) -> None:
         """Remove the groups; their processes must have ended."""
@@ -74,6 +75,16 @@ class Shares:
                 if not group.exists():
                     break
                 time.sleep(0.1)
+
+
+def _weigh(group: Path) -> None:
+    """On a busy machine the group as a whole counts as much as a few processes, not as one."""
+    shares = group / "cpu.shares"
+    if shares.exists():
+        shares.write_text("8192")
+    else:
+        (group / "cgroup.subtree_control").write_text("+cpu")
+        (group / "cpu.weight").write_text("800")
 
 
 def _group_roots() -> list[Path]:
@@ -125,22 +136,14 @@ class Started:
         self.process.wait(5)
 
 
-def start(
-    command: Sequence[str], log: Path, *, namespace: str = "", group: Path | None = None, nice: int = 0
-) -> Started:
-    """Start a process, in a network namespace and in a control group if named."""
-    inner = list(command)
-    if namespace:
-        inner = ["ip", "netns", "exec", namespace, *inner]
-    if group is not None:
-        inner = ["sh", "-c", f'echo $$ > {group} && exec "$@"', "sh", *inner]
+def start(command: Sequence[str], log: Path, *, namespace: str = "") -> Started:
+    """Start a process, in a network namespace if named."""
+    inner = ["ip", "netns", "exec", namespace, *command] if namespace else list(command)
     environment = {**os.environ, **ONE_THREAD, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             inner, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )
-    if nice:
-        os.setpriority(os.PRIO_PROCESS, process.pid, nice)
     return Started(process, log)
 
 
@@ -171,8 +174,8 @@ class HubProcess:
     admin: str
     join: str
 
-    def client(self, url: str = "") -> PoolClient:
-        return PoolClient(url or self.url, self.admin, version=__version__)
+    def client(self) -> PoolClient:
+        return PoolClient(self.url, self.admin, version=__version__)
 
     def postgres_pid(self) -> int | None:
         """The embedded database's first process; it is not a child of the hub."""
@@ -209,8 +212,8 @@ class Processes:
     started: list[Started] = field(default_factory=list)
     hubs: list[HubProcess] = field(default_factory=list)
 
-    def run(self, command: Sequence[str], name: str, **where: Any) -> Started:
-        self.started.append(start(command, self.folder / f"{name}.log", **where))
+    def run(self, command: Sequence[str], name: str, *, namespace: str = "") -> Started:
+        self.started.append(start(command, self.folder / f"{name}.log", namespace=namespace))
         return self.started[-1]
 
     def hub(self, name: str = "hub", *, host: str = "127.0.0.1", namespace: str = "") -> HubProcess:
@@ -226,14 +229,11 @@ class Processes:
         self.hubs.append(HubProcess(started, folder, url, admin, join))
         return self.hubs[-1]
 
-    def member(
-        self, hub: HubProcess, name: str, *, url: str = "", share: float = 0.0, namespace: str = ""
-    ) -> Started:
+    def member(self, hub: HubProcess, name: str, *, namespace: str = "") -> Started:
         """A member as its owner starts it, on one thread."""
-        command = [*COMMONWEAL, "join", url or hub.url, "--token", hub.join, "--name", name, "--threads", "1"]
+        command = [*COMMONWEAL, "join", hub.url, "--token", hub.join, "--name", name, "--threads", "1"]
         command += ["--state", str(self.folder / name), "--max-load", "1", "--json"]
-        group = self.shares.make(name, share) if share else None
-        return self.run(command, name, namespace=namespace, group=group)
+        return self.run(command, name, namespace=namespace)
 
     def close(self) -> None:
         for one in reversed(self.started):

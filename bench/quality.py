@@ -1,11 +1,11 @@
 """Quality at equal tokens: what each way of communicating costs in loss and saves in bytes.
 
-    python bench/quality.py --out bench/data/quality.json            # everything: hours on one core
+    python bench/quality.py --out bench/data/quality.json            # everything: two hours on one core
     python bench/quality.py --only 'all-reduce;recipe, int2' --seeds 0       # a part of it
     python bench/quality.py --list
 
-Every run trains a Llama of 0.8 million parameters from scratch on the text of the Python standard library, as
-bytes, with four simulated members. Bytes are one member's, up plus down, from the first step to the last;
+Every run trains a Llama of 0.1 million parameters (a few: 0.8 million, the demo's size) from scratch on the text of the
+Python standard library, as bytes, with four simulated members. Bytes are one member's, up plus down, from the first step to the last;
 ``reduction`` is against per-step all-reduce in float32 (4 bytes a parameter up and 4 down at each step). The first
 download of the initial weights, which every way has, is not counted. Each finished run is added to the file
 at once and never done again, so the script can be stopped and started.
@@ -20,7 +20,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,18 +51,8 @@ HELD_OUT = 50
 BLOCK = 4096
 EVALUATED = 1024
 SKIPPED = frozenset({"site-packages", "test", "tests", "idlelib", "lib2to3"})
-MODEL = {
-    "vocab_size": 256,
-    "hidden_size": 128,
-    "intermediate_size": 340,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "max_position_embeddings": SEQUENCE,
-    "tie_word_embeddings": True,
-    "bos_token_id": None,
-    "eos_token_id": None,
-}
+SIZES = {"small": (64, 172, 2), "demo": (128, 340, 4)}
+"""Width, inner width and layers: 0.1 and 0.8 million parameters."""
 PLAIN = OuterSchedule(settled=OuterOptions(lr=1.0, momentum=0.0))
 DILOCO = OuterSchedule(settled=OuterOptions(lr=0.7, momentum=0.9))
 RAMP = OuterSchedule(start=0.1, end=0.5, settled=OuterOptions(lr=0.8, momentum=0.8))
@@ -77,6 +67,7 @@ class Way:
     seeds: tuple[int, ...] = (0, 1, 2)
     steps: int = 1200
     lr: float = 4e-3
+    size: str = "small"
     beta2: float = 0.95
     sync: SyncOptions | None = None
     outer: OuterSchedule = RAMP
@@ -110,27 +101,39 @@ def ways() -> list[Way]:
         *(Way(name=f"all-reduce, lr {lr:g}", seeds=(0,), lr=lr) for lr in (2e-3, 8e-3)),
         Way(name="all-reduce, beta2 0.99", seeds=(0,), beta2=0.99),
         Way(name="DiLoCo H=25, fp32", sync=every(25), outer=DILOCO, beta2=0.99),
-        Way(name="averaging H=25, fp32", sync=every(25), outer=PLAIN, beta2=0.99),
+        Way(name="averaging H=25, fp32", seeds=(0,), sync=every(25), outer=PLAIN, beta2=0.99),
     ]
     codecs = ("fp32", "int8", "int4", "int2", "int1", "topk", "cocktail")
     table += [pooled(f"recipe, {codec}", codec, codec) for codec in codecs]
-    late = OuterSchedule(start=0.33, end=0.33, settled=OuterOptions(lr=0.8, momentum=0.7))
-    bent = {"beta2": 0.99, "outer": late, "up": "int2", "down": "int2"}
-    table += [
+    step = SyncOptions(first=1, last=1)
+    table.append(
         Way(
-            name="int1 then int2, bent H",
-            sync=SyncOptions(first=2, last=48, growth=0.5, power=2),
-            early="int1",
-            **bent,
-        ),
-        Way(
-            name="int2, bent H, more rounds", sync=SyncOptions(first=1, last=25, growth=0.5, power=2), **bent
-        ),
-    ]
+            name="CocktailSGD, every step", seeds=(0,), sync=step, outer=PLAIN, up="cocktail", down="cocktail"
+        )
+    )
     for steps, seeds in ((400, (0, 1, 2)), (3600, (0,)), (12_000, (0,))):
         table.append(Way(name=f"all-reduce, {steps} steps", steps=steps, seeds=seeds))
         table.append(pooled(f"recipe, int2, {steps} steps", "int2", "int2", steps=steps, seeds=seeds))
-    return table
+    big = pooled("demo size: recipe, int2", "int2", "int2", seeds=(0,))
+    return [*table, Way(name="demo size: all-reduce", seeds=(0,), size="demo"), replace(big, size="demo")]
+
+
+def make_model(size: str) -> LlamaForCausalLM:
+    width, inner, layers = SIZES[size]
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=256,
+            hidden_size=width,
+            intermediate_size=inner,
+            num_hidden_layers=layers,
+            num_attention_heads=4,
+            num_key_value_heads=4,
+            max_position_embeddings=SEQUENCE,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=None,
+        )
+    )
 
 
 def corpus() -> tuple[Bytes, Bytes]:
@@ -170,7 +173,7 @@ def evaluator(text: Bytes) -> Callable[[nn.Module], float]:
 
 def train(way: Way, seed: int, text: Bytes, held_out: Bytes) -> Simulated:
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(LlamaConfig(**MODEL))
+    model = make_model(way.size)
     batches = [windows(text, seed, member) for member in range(MEMBERS)]
     options = RateOptions(peak=way.lr)
     inner = InnerOptions(beta2=way.beta2)
@@ -201,7 +204,7 @@ def train(way: Way, seed: int, text: Bytes, held_out: Bytes) -> Simulated:
 
 
 def record(way: Way, seed: int, result: Simulated, seconds: float) -> dict[str, Any]:
-    parameters = sum(p.numel() for p in LlamaForCausalLM(LlamaConfig(**MODEL)).parameters())
+    parameters = sum(p.numel() for p in make_model(way.size).parameters())
     return {
         "way": asdict(way),
         "seed": seed,
@@ -233,7 +236,7 @@ def main() -> None:
             print(f"{way.name}: {way.steps} steps, seeds {seeds or way.seeds}")
         return
     work = [(way, seed) for way in table for seed in (seeds or way.seeds)]
-    run_all(sorted(work, key=lambda item: (item[0].steps, item[1])), arguments.out)
+    run_all(sorted(work, key=lambda item: (item[0].size != "small", item[1], item[0].steps)), arguments.out)
 
 
 def run_all(work: list[tuple[Way, int]], out: Path) -> None:

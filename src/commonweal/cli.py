@@ -10,16 +10,19 @@ import logging
 import os
 import socket
 import sys
+import traceback
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from commonweal import __version__, console
-from commonweal.core.errors import CommonwealError, ConfigError, UserError
-from commonweal.core.hashing import BlobHash
+from commonweal.commands.reaching import reached
+from commonweal.core.errors import CommonwealError, UserError
+from commonweal.pool import wire
 from commonweal.pool.client import PoolClient
 
 app = typer.Typer(
@@ -33,8 +36,15 @@ app = typer.Typer(
 
 DEFAULT_FOLDER = Path("~/.commonweal")
 
+LOCAL_HUB = "http://127.0.0.1:8400"
+
 HubOption = Annotated[str, typer.Option("--hub", envvar="COMMONWEAL_HUB", help="The hub's address.")]
-KeyOption = Annotated[str, typer.Option("--key", envvar="COMMONWEAL_KEY", help="Your key at the hub.")]
+KeyOption = Annotated[
+    str, typer.Option("--key", envvar="COMMONWEAL_KEY", show_envvar=True, help="Your key at the hub.")
+]
+OtherHub = Annotated[str, typer.Option("--hub", help="The hub's address.", show_default=False)]
+OtherKey = Annotated[str, typer.Option("--key", help="Your key at the hub.", show_default=False)]
+JobArgument = Annotated[str, typer.Argument(help="The job's id, such as job_4mkxtebeycp8p0h3.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -53,10 +63,23 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
-        if error.__class__.__module__.startswith(("click", "typer")):
-            error.show()  # type: ignore[attr-defined]
-            sys.exit(2)
-        raise
+        sys.exit(_unexpected(error))
+
+
+def _unexpected(error: Exception) -> int:
+    """What nothing below has words for: a command line that cannot be read, a file that cannot be used, a bug."""
+    if error.__class__.__module__.startswith(("click", "typer")):
+        error.show()  # type: ignore[attr-defined]
+        return 2
+    if logging.getLogger().isEnabledFor(logging.INFO):
+        traceback.print_exc()
+    if isinstance(error, OSError) and error.filename is not None:
+        console.print_error(UserError(f"{error.filename}: {error.strerror}"))
+        return 2
+    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    hint = "this should not happen; commonweal -v COMMAND shows where it did"
+    console.print_error(CommonwealError(f"unexpected {told[:300]}", hint=hint))
+    return 1
 
 
 def _version(wanted: bool) -> None:
@@ -97,6 +120,7 @@ def hub(
     ] = 10.0,
     threads: Annotated[int, typer.Option(min=1, help="Threads for scoring contributions.")] = 1,
     fold: Annotated[bool, typer.Option(help="Whether this process also folds rounds.")] = True,
+    json_: JsonOption = False,
 ) -> None:
     """Run a hub: one process with its own database and a folder, or one of many on yours."""
     from commonweal.commands.serving import HubProcess, serve_hub
@@ -112,6 +136,7 @@ def hub(
             heartbeat_seconds=heartbeat_seconds,
             threads=threads,
             fold=fold,
+            json=json_,
         )
     )
 
@@ -166,7 +191,7 @@ def join(
 @app.command()
 def train(
     job: Annotated[Path, typer.Argument(help="A job file (TOML).")],
-    hub: HubOption = "http://127.0.0.1:8400",
+    hub: HubOption = LOCAL_HUB,
     key: KeyOption = "",
     work: Annotated[Path, typer.Option(help="Where tokenized data is kept.")] = DEFAULT_FOLDER / "data",
     out: Annotated[Path | None, typer.Option(help="Save the trained model in this folder.")] = None,
@@ -178,13 +203,27 @@ def train(
 ) -> None:
     """Train a model on the pool: submit a job, follow it live, save the result."""
     _need_torch("prepare a training job")
-    from commonweal.commands import training
+    from commonweal.commands import following, training
 
-    with _client(hub, key) as client:
-        view = training.submit(client, job, work.expanduser(), budget, json=json_)
-        if not detach:
-            view = training.follow(client, view.id, json=json_)
-            training.finish(client, view, out, json=json_)
+    settings = training.load(job, out)
+    with reached(hub, key) as client:
+        view = training.submit(client, settings, work.expanduser(), budget, json=json_)
+        if detach:
+            training.detached(view, json=json_)
+            return
+        view = following.watch(client, view.id, json=json_)
+        training.finish(client, view, out, json=json_)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Where:
+    """The hub and the key that ``commonweal jobs`` was given; a command below it may name others."""
+
+    hub: str
+    key: str
+
+    def client(self, hub: str, key: str) -> AbstractContextManager[PoolClient]:
+        return reached(hub or self.hub, key or self.key)
 
 
 jobs_app = typer.Typer(help="List jobs, and look at, pause, resume, cancel or export one.")
@@ -194,80 +233,98 @@ app.add_typer(jobs_app, name="jobs")
 @jobs_app.callback(invoke_without_command=True)
 def jobs(
     context: typer.Context,
-    hub: HubOption = "http://127.0.0.1:8400",
+    hub: HubOption = LOCAL_HUB,
     key: KeyOption = "",
     status: Annotated[str, typer.Option(help="Only jobs that are running, paused, done, ...")] = "",
     json_: JsonOption = False,
 ) -> None:
-    context.obj = (hub, key)
+    context.obj = _Where(hub=hub, key=key)
     if context.invoked_subcommand is None:
-        with _client(hub, key) as client:
+        with reached(hub, key) as client:
             _show(client.jobs(status or None), console.jobs_table, json_)
 
 
 @jobs_app.command("show")
 def jobs_show(
     context: typer.Context,
-    job: str,
+    job: JobArgument,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")] = False,
+    hub: OtherHub = "",
+    key: OtherKey = "",
     json_: JsonOption = False,
 ) -> None:
-    """The rounds of a job."""
+    """The rounds of a job; with --json and --follow, one JSON document a line."""
     from commonweal.commands import following
 
-    with _client(*context.obj) as client:
+    with context.obj.client(hub, key) as client:
         if follow:
-            following.follow(client, job, json=json_)
+            following.watch(client, job, json=json_)
         else:
             following.show(client, job, json=json_)
 
 
 @jobs_app.command("pause")
-def jobs_pause(context: typer.Context, job: str, json_: JsonOption = False) -> None:
+def jobs_pause(
+    context: typer.Context,
+    job: JobArgument,
+    hub: OtherHub = "",
+    key: OtherKey = "",
+    json_: JsonOption = False,
+) -> None:
     """Lend no more units of a job until it is resumed."""
-    _change(context, lambda client: client.pause(job), json_)
+    with context.obj.client(hub, key) as client:
+        _changed(client.pause(job), json_)
 
 
 @jobs_app.command("resume")
 def jobs_resume(
     context: typer.Context,
-    job: str,
+    job: JobArgument,
     budget: Annotated[float, typer.Option(min=0, help="Credits to add to its budget.")] = 0,
+    hub: OtherHub = "",
+    key: OtherKey = "",
     json_: JsonOption = False,
 ) -> None:
     """Go on with a paused job."""
-    _change(context, lambda client: client.resume(job, round(budget * 1_000_000)), json_)
+    with context.obj.client(hub, key) as client:
+        _changed(client.resume(job, round(budget * 1_000_000)), json_)
 
 
 @jobs_app.command("cancel")
-def jobs_cancel(context: typer.Context, job: str, json_: JsonOption = False) -> None:
+def jobs_cancel(
+    context: typer.Context,
+    job: JobArgument,
+    hub: OtherHub = "",
+    key: OtherKey = "",
+    json_: JsonOption = False,
+) -> None:
     """Stop a job for good; what is left of its budget goes back."""
-    _change(context, lambda client: client.cancel(job), json_)
+    with context.obj.client(hub, key) as client:
+        _changed(client.cancel(job), json_)
 
 
 @jobs_app.command("export")
 def jobs_export(
     context: typer.Context,
-    job: str,
+    job: JobArgument,
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     merge: Annotated[bool, typer.Option(help="Add adapters into the weights.")] = False,
+    hub: OtherHub = "",
+    key: OtherKey = "",
+    json_: JsonOption = False,
 ) -> None:
     """Save a job's latest weights as a model in the Hugging Face format."""
     _need_torch("save a model")
-    from commonweal.train.export import export_model
+    from commonweal.commands import training
 
-    with _client(*context.obj) as client:
-        view = client.job(job)
-        if view.kind != "train":
-            raise UserError(f"job {job} is a {view.kind} job", hint="only training jobs have a model")
-        export_model(view.spec, BlobHash(view.state["theta"]), client.get, out, merge=merge)
-    console.out.print(f"saved {console.safe(out)}")
+    with context.obj.client(hub, key) as client:
+        training.export(client, job, out, merge=merge, json=json_)
 
 
 @app.command()
-def status(hub: HubOption = "http://127.0.0.1:8400", key: KeyOption = "", json_: JsonOption = False) -> None:
+def status(hub: HubOption = LOCAL_HUB, key: KeyOption = "", json_: JsonOption = False) -> None:
     """The pool at a glance."""
-    with _client(hub, key) as client:
+    with reached(hub, key) as client:
         found = client.status()
     if json_:
         console.print_json(found)
@@ -280,14 +337,14 @@ def status(hub: HubOption = "http://127.0.0.1:8400", key: KeyOption = "", json_:
 
 @app.command()
 def members(
-    hub: HubOption = "http://127.0.0.1:8400",
+    hub: HubOption = LOCAL_HUB,
     key: KeyOption = "",
     ban: Annotated[str, typer.Option(help="Give this member no more work.")] = "",
     unban: Annotated[str, typer.Option(help="Give this member work again.")] = "",
     json_: JsonOption = False,
 ) -> None:
     """The machines of the pool."""
-    with _client(hub, key) as client:
+    with reached(hub, key) as client:
         for member in filter(None, (ban, unban)):
             client.ban(member, banned=member == ban)
         _show(client.members(), console.members_table, json_)
@@ -295,7 +352,7 @@ def members(
 
 @app.command()
 def credits(
-    hub: HubOption = "http://127.0.0.1:8400",
+    hub: HubOption = LOCAL_HUB,
     key: KeyOption = "",
     account: Annotated[str, typer.Option(help="The journals of one account.")] = "",
     verify: Annotated[bool, typer.Option("--verify", help="Replay all books and prove them.")] = False,
@@ -306,37 +363,36 @@ def credits(
     """Who has what, and the proof of it."""
     from commonweal.commands import bookkeeping
 
-    with _client(hub, key) as client:
+    with reached(hub, key) as client:
         if grant:
             bookkeeping.grant(client, grant, json=json_)
         elif verify:
             bookkeeping.verify(client, json=json_)
         elif export is not None:
-            bookkeeping.export(client, export)
+            bookkeeping.export(client, export, json=json_)
         elif account:
             bookkeeping.history(client, account, json=json_)
         else:
-            _show(client.balances(), console.balances_table, json_)
+            bookkeeping.balances(client, json=json_)
 
 
 @app.command()
 def keys(
     role: Annotated[str, typer.Argument(help="join, user or admin; or 'revoke'.")],
     label: Annotated[str, typer.Argument(help="Whose it is; an account to revoke.")],
-    hub: HubOption = "http://127.0.0.1:8400",
+    hub: HubOption = LOCAL_HUB,
     key: KeyOption = "",
     json_: JsonOption = False,
 ) -> None:
     """Make a key for machines to join with, for a user or for an operator; or revoke an account's keys."""
-    with _client(hub, key) as client:
-        if role == "revoke":
-            console.out.print(f"revoked {client.revoke(label)}")
-            return
-        if role not in ("join", "user", "admin"):
-            raise UserError(f"no role '{role}'", hint="one of join, user, admin; or revoke")
-        made = client.new_key(role, label)
+    if role not in ("join", "user", "admin", "revoke"):
+        raise UserError(f"no role '{role}'", hint="one of join, user, admin; or revoke")
+    with reached(hub, key) as client:
+        made = {"revoked": client.revoke(label)} if role == "revoke" else client.new_key(role, label)
     if json_:
         console.print_json(made)
+    elif isinstance(made, dict):
+        console.out.print(f"revoked {made['revoked']} of {console.safe(label)}")
     else:
         console.out.print(f"{made.key}\n  for account {console.safe(made.account)}; it is not shown again")
 
@@ -353,17 +409,6 @@ def demo(
     run_demo(minutes=minutes, folder=folder)
 
 
-@contextmanager
-def _client(hub: str, key: str) -> Any:
-    if not key:
-        raise ConfigError("no key", hint="give it with --key, or set COMMONWEAL_KEY")
-    client = PoolClient(hub, key, version=__version__)
-    try:
-        yield client
-    finally:
-        client.close()
-
-
 def _show(values: Any, render: Callable[[Any], Any], as_json: bool) -> None:
     if as_json:
         console.print_json(values)
@@ -373,9 +418,7 @@ def _show(values: Any, render: Callable[[Any], Any], as_json: bool) -> None:
         console.out.print("none")
 
 
-def _change(context: typer.Context, action: Callable[[PoolClient], Any], as_json: bool) -> None:
-    with _client(*context.obj) as client:
-        view = action(client)
+def _changed(view: wire.JobView, as_json: bool) -> None:
     if as_json:
         console.print_json(view)
     else:

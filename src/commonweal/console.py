@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from commonweal.commands.pace import Pace
 from commonweal.core.errors import CommonwealError
 from commonweal.ledger.amounts import shown
 from commonweal.pool import wire
@@ -139,19 +138,19 @@ def balances_table(balances: Iterable[wire.Balance], names: Mapping[str, str]) -
 
 
 def progress_line(
-    job: wire.JobView, members: Mapping[str, int], elapsed: float, pace: Pace
+    job: wire.JobView, members: Mapping[str, int], elapsed: float, share: float, left: float | None
 ) -> str:
-    """What goes on between two rounds."""
+    """What goes on between two rounds: ``elapsed`` seconds in this one, ``share`` of the job done, and perhaps
+    ``left`` seconds until its end."""
     settings = job.spec.get("settings", {})
     here = sum(members.get(state, 0) for state in ("idle", "working"))
     needed = settings.get("rounds", {}).get("min_members", 1)
     number = job.state.get("round", job.rounds)
     if here < needed:
         return f"round {number} waits for members: {here} here, {needed} needed; see commonweal join"
-    left = pace.seconds_left(settings)
     return (
         f"round {number}: {members.get('working', 0)} of {here} members at work, {duration(elapsed)}; "
-        f"{pace.share(settings):.0%} done" + (f", about {duration(left)} left" if left is not None else "")
+        f"{share:.0%} done" + (f", about {duration(left)} left" if left is not None else "")
     )
 
 
@@ -210,7 +209,8 @@ class RoundLines:
             if member["verdict"] != "ok":
                 name, why = self._name_of(member["member"]), REFUSALS.get(member["verdict"], "")
                 self._console.print(
-                    f"      [yellow]refused[/] {safe(name)}: {safe(member['verdict'])}" + (f" ({why})" if why else "")
+                    f"      [yellow]refused[/] {safe(name)}: {safe(member['verdict'])}"
+                    + (f" ({why})" if why else "")
                 )
         if record.get("message"):
             self._console.print(f"      {safe(record['message'])}")

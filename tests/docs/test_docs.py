@@ -16,7 +16,7 @@ from typing import Any, cast
 import pytest
 import typer
 
-from commonweal import cli
+from commonweal import cli, console
 from commonweal.app import HubSettings, build
 from commonweal.ledger.export import verify_export
 from commonweal.train.config import TrainSettings, load_job
@@ -116,7 +116,9 @@ def test_every_document_can_be_reached_from_the_readme() -> None:
         if page in seen:
             continue
         seen.add(page)
-        found = [(page.parent / link.partition("#")[0]).resolve() for link in links(page) if "://" not in link]
+        found = [
+            (page.parent / link.partition("#")[0]).resolve() for link in links(page) if "://" not in link
+        ]
         waiting += [target for target in found if target.suffix == ".md" and target.is_file()]
     assert not set(PAGES) - seen
 
@@ -234,7 +236,8 @@ def test_the_options_of_a_command_are_documented(name: str, command: Any) -> Non
     actual = options_of(command)
     for option in SHARED:
         if option in actual:
-            assert actual.pop(option) == SHARED[option][0], f"README.md: default of {option}"
+            # A command below another takes over what that one was given.
+            assert actual.pop(option) in (SHARED[option][0], ABSENT), f"README.md: default of {option}"
     written = {option: cells[0] for option, cells in table(documented_commands()[name], "option").items()}
     assert written == actual
 
@@ -243,6 +246,11 @@ def test_the_options_of_the_program_are_documented() -> None:
     root = typer.main.get_command(cli.app)
     for option in options_of(root):
         assert f"`{option.split()[0]}`" in text_of(ROOT / "README.md")
+
+
+def test_the_columns_of_the_live_table_are_explained() -> None:
+    explained = table(sections(DOCS / "jobs.md")["`commonweal jobs show`"], "column")
+    assert [column for cell in explained for column in cell.split()] == list(console.ROUND_COLUMNS)
 
 
 # Job files.
@@ -353,7 +361,8 @@ def references(value: Any) -> set[str]:
 
 
 def line_of(section: str, label: str) -> str:
-    return "".join(re.findall(rf"^- {label}: (.*)$", section, flags=re.M))
+    """The item of that label, which may go on in indented lines."""
+    return "".join(re.findall(rf"^- {label}: (.*(?:\n  .*)*)", section, flags=re.M))
 
 
 def test_every_route_is_documented(openapi: dict[str, Any]) -> None:
@@ -384,7 +393,7 @@ def test_the_answers_of_routes_are_documented(openapi: dict[str, Any]) -> None:
         assert set(re.findall(r"\b[1-5]\d\d\b", told)) == good, route
         promised = set().union(*(references(answers[status]) for status in good)) - {"ErrorBody"}
         assert set(re.findall(r"\]\(#(\w+)\)", told)) == {name.lower() for name in promised}, route
-        errors = dict(re.findall(r"(\d\d\d) `(\w+)`", line_of(section, "errors")))
+        errors = dict(re.findall(r"(\d\d\d)\s+`(\w+)`", line_of(section, "errors")))
         expected = {s: r["description"].split(", ") for s, r in answers.items() if s not in good}
         assert set(errors) - everywhere == set(expected), route
         assert all(errors[status] in codes for status, codes in expected.items()), route
@@ -424,6 +433,14 @@ def test_the_check_shown_needs_nothing_of_ours_and_finds_a_change() -> None:
     assert sum(balances.values()) == 0
     with pytest.raises(AssertionError):
         check([line.replace('"microcredits":2048', '"microcredits":2049') for line in shown_export()])
+
+
+def test_constants_that_the_method_cites_have_these_values() -> None:
+    cited = table(sections(DOCS / "training.md")["Numbers that are not settings"], "constant")
+    assert len(cited) >= 5
+    for path, (value, _) in cited.items():
+        module, _, name = path.rpartition(".")
+        assert float(value) == getattr(importlib.import_module(f"commonweal.{module}"), name), path
 
 
 # The rest.

@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import uvicorn
+from pool_hub import FACTORIES
 
 from commonweal.app import HubSettings, build
 from commonweal.core.blobs import open_blobs
 from commonweal.core.database import connect
-from conftest import FACTORIES
 
 
 def main(database: str, store: str, folder: str, port: str) -> None:

@@ -17,13 +17,13 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from pool_hub import FACTORIES, running_hub
 from pydantic import ValidationError
 
 from commonweal.app import LARGEST_BODY, HubSettings, build
 from commonweal.core.blobs import open_blobs
 from commonweal.core.database import connect
 from commonweal.pool import wire
-from conftest import FACTORIES, running_hub
 
 BODIES = [
     wire.Register,

@@ -19,7 +19,7 @@ from commonweal.core.work import Amount, Needs, WorkUnit
 from commonweal.pool import leases, wire
 from commonweal.pool.schema import jobs, members, rates, units
 
-WAITING = 200
+WAITING = 100
 AMOUNT = Amount(least=1, most=100, first=10, target_seconds=30)
 
 
@@ -59,7 +59,7 @@ def enter(connection: sa.Connection, job: str, number: int, **unit: Any) -> None
     planned = tuple(
         WorkUnit(key=f"k{i:05}", kind="count", payload={}, amount=AMOUNT, **unit) for i in range(number)
     )
-    leases.enqueue(connection, job, planned, deadline=1e9, pickup_seconds=5, now=1000.0)
+    leases.enqueue(connection, job, planned, deadline=1e10, pickup_seconds=5, now=1000.0)
 
 
 def join(connection: sa.Connection, name: str) -> MemberId:
@@ -203,7 +203,7 @@ def test_a_speed_from_long_ago_is_forgotten(database: Database) -> None:
     with database.transaction() as connection:
         me = join(connection, "me")
         enter(connection, "j", 2)
-        connection.execute(rates.insert().values(member="me", job="j", rate=1e-9, samples=1, measured=999.0))
+        connection.execute(rates.insert().values(member="me", job="j", rate=1e-12, samples=1, measured=999.0))
         assert lend(connection, me) is None
         connection.execute(rates.update().values(measured=1000.0 - leases.RATE_IS_GOOD_FOR - 1))
         lease = lend(connection, me)

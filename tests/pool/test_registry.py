@@ -6,11 +6,13 @@ import hashlib
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from pool_hub import TestMember
 
 from commonweal.core.blobs import Blobs
 from commonweal.core.database import Database
@@ -18,7 +20,6 @@ from commonweal.core.hashing import BlobHash
 from commonweal.pool import garbage
 from commonweal.pool.access import identify, issue_key
 from commonweal.pool.schema import jobs, keys, units
-from conftest import TestMember
 
 
 def balance(hub: Any, account: str = "operator") -> dict[str, Any]:
@@ -217,7 +218,10 @@ def test_two_requests_for_one_upload_at_the_same_time(hub: Any) -> None:
     assert client.get(f"/blobs/{name}").content == data
 
 
-def test_the_public_export_keeps_no_transaction_for_a_slow_reader(hub: Any, database: Database) -> None:
+def test_the_public_export_keeps_no_transaction_for_a_slow_reader(
+    start_hub: Callable[..., Any], database: Database
+) -> None:
+    hub = start_hub(fold=False)
     with hub.client("none") as anyone, anyone.stream("GET", "/credits/export") as reply:
         assert reply.status_code == 200
         with database.engine.connect() as connection:

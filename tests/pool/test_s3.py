@@ -12,12 +12,12 @@ from typing import Any
 import httpx
 import pytest
 from moto.server import ThreadedMotoServer
+from pool_hub import running_hub
 
 from commonweal.core.blobs import Blobs, open_blobs
 from commonweal.core.database import Database
 from commonweal.core.errors import CorruptBlob, NotFound, Unavailable
 from commonweal.pool import garbage
-from conftest import running_hub
 
 DATA = b"weights" * 1000
 NAME = hashlib.sha256(DATA).hexdigest()

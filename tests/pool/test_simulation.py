@@ -134,7 +134,7 @@ def test_two_jobs_of_rounds_take_turns() -> None:
 def test_ten_thousand_machines_are_decided_for_quickly() -> None:
     pool = SimulatedPool(machines(10_000), [TRAINING, SimulatedJob(id="score", amount=AMOUNT, units=20_000)])
     started = time.process_time()
-    pool.run(122)
+    pool.run(135)
     spent = time.process_time() - started
     assert min(pool.leases.values()) >= 2
     assert pool.decisions >= 25_000

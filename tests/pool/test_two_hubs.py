@@ -18,12 +18,12 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
+from pool_hub import RunningHub, TestMember
 
 from commonweal.app import HubSettings, first_start
 from commonweal.core.clock import SystemClock
 from commonweal.core.database import Database
 from commonweal.pool.schema import rounds, units
-from conftest import RunningHub, TestMember
 
 MEMBERS = 32
 

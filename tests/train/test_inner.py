@@ -128,7 +128,7 @@ def test_the_same_steps_give_the_same_bits() -> None:
 def test_it_is_torchs_adamw() -> None:
     model, reference = tiny(), tiny()
     run_steps(optimizer_of(model, weight_decay=0.0, grad_clip=0.0), counting(), 4, lambda step: 1e-3)
-    adam = torch.optim.AdamW(reference.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0)
+    adam = torch.optim.AdamW(reference.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0)
     for ids in itertools.islice(counting(), 4):
         tokens = torch.from_numpy(ids)
         reference(input_ids=tokens, labels=tokens).loss.backward()

@@ -26,7 +26,8 @@ from commonweal.train.job import HeldOut, TrainJob
 from commonweal.train.prepare import PreparedJob
 from commonweal.train.record import RoundRecord
 from commonweal.train.state import TrainState
-from commonweal.train.terms import outer_options
+from commonweal.train.schedule import outer_options
+from commonweal.train.terms import outer_schedule
 from conftest import World
 
 NOW = 1_000.0
@@ -516,8 +517,8 @@ def test_the_planner_answers_slow_links_with_fewer_bytes(world: World) -> None:
         views = [view(name, rate=1.0, link=link) for name in ("mem_a", "mem_b")]
         return Assignment.from_json(planned(job, job.start(), views).units[0].payload).codec
 
-    assert codec(1e9) == "fp32"
-    assert make_codec(codec(2e4)).name != "fp32"
+    assert codec(1e9) == "int4"
+    assert codec(2e4) != "int4"
 
 
 def test_without_measurements_the_job_says(world: World) -> None:
@@ -529,6 +530,6 @@ def test_without_measurements_the_job_says(world: World) -> None:
 
 def test_the_outer_step_grows_from_averaging_to_what_is_set() -> None:
     rounds = RoundSettings(outer_lr=0.7, outer_momentum=0.9, growth=0.5)
-    steps = [outer_options(rounds, step, 100) for step in (0, 25, 50, 90)]
+    steps = [outer_options(step, 100, outer_schedule(rounds)) for step in (0, 30, 50, 90)]
     assert [s.lr for s in steps] == pytest.approx([1.0, 0.85, 0.7, 0.7])
     assert [s.momentum for s in steps] == pytest.approx([0.0, 0.45, 0.9, 0.9])

@@ -52,14 +52,32 @@ def verify(client: PoolClient, *, json: bool) -> None:
         )
 
 
-def export(client: PoolClient, file: Path) -> None:
-    """Save the public books."""
+def balances(client: PoolClient, *, json: bool) -> None:
+    """What every account has."""
+    found = client.balances()
+    if json:
+        console.print_json(found)
+        return
+    names = {f"member:{member.id}": member.name for member in client.members()}
+    console.out.print(console.balances_table(found, names))
+
+
+def export(client: PoolClient, file: Path, *, json: bool) -> None:
+    """Save the public books. Raises UserError."""
     lines = 0
-    with file.open("w", encoding="utf-8") as out:
-        for line in client.export():
-            out.write(line + "\n")
-            lines += 1
-    console.out.print(f"{lines} lines in {console.safe(file)}")
+    try:
+        with file.open("w", encoding="utf-8") as out:
+            for line in client.export():
+                out.write(line + "\n")
+                lines += 1
+    except OSError as error:
+        raise UserError(
+            f"--export: {file} cannot be written: {error.strerror}", hint="choose a file that you may write"
+        ) from None
+    if json:
+        console.print_json({"file": str(file), "lines": lines})
+    else:
+        console.out.print(f"{lines} lines in {console.safe(file)}")
 
 
 def history(client: PoolClient, account: str, *, json: bool) -> None:
@@ -75,7 +93,7 @@ def history(client: PoolClient, account: str, *, json: bool) -> None:
             shown(m["available"]),
             shown(m["held"]),
             shown(m["escrow"]),
-            m["memo"][:28],
+            m["memo"][:24],
         )
         for m in found
     ]

@@ -7,24 +7,30 @@ special: every step is a command that the README shows.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-import subprocess
-import sys
+import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
 
 from commonweal import __version__, console
-from commonweal.commands import following
-from commonweal.commands.training import finish
-from commonweal.core.errors import CommonwealError, Unavailable, UserError
+from commonweal.commands import following, incidents, stage
+from commonweal.commands.incidents import Incidents
+from commonweal.commands.training import describe_uploads, finish
+from commonweal.core.errors import Unavailable, UserError
 from commonweal.core.hashing import BlobHash
 from commonweal.data.sources import Source
 from commonweal.data.tokenizer import TokenizerSettings
 from commonweal.ledger.amounts import shown
+from commonweal.models.architecture import build
 from commonweal.models.settings import ModelSettings
 from commonweal.pool import wire
 from commonweal.pool.client import PoolClient
@@ -37,69 +43,58 @@ from commonweal.train.spec import KIND
 MARKER = ".commonweal-demo"
 PROMPT = "def "
 TEXT_BYTES = 8_000_000
-SHARE_OF_TIME = 0.7
-"""How much of the set minutes the inner steps may take; the rest is starting, folding and saying goodbye."""
+NAMES, VICTIM, LATE = ("ada", "ben", "cleo"), "ben", "dora"
 
+CLOSING_SECONDS = 12.0
+LEAST_STEPS, MOST_STEPS = 60, 50_000
+LEAST_SHARE = 0.3
+"""Of the set minutes for training, however long the start took."""
 
-@dataclass(slots=True)
-class _Stage:
-    """The processes of the demo, and when its two bad moments come."""
-
-    folder: Path
-    token: str
-    url: str
-    members: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    killed: bool = False
-    joined: bool = False
-
-    def start_member(self, name: str) -> None:
-        arguments = ["join", self.url, "--token", self.token, "--name", name, "--threads", "1"]
-        state = self.folder / "members" / name
-        arguments += ["--state", str(state), "--max-load", "1", "--on-battery"]
-        self.members[name] = _start(arguments, self.folder / f"{name}.log")
+ROUND_SECONDS = 0.4
+FOLD_STEPS = 16.0
+"""What a round takes besides its steps: messages; and folding, which scores every contribution, in steps' time."""
 
 
 def run_demo(*, minutes: float, folder: Path) -> None:
-    """Train for about ``minutes`` and show what happens. Everything is kept in ``folder``."""
+    """Train for about ``minutes`` and show what happens. Everything is kept in ``folder``. Raises UserError and
+    DemoFailed."""
     started = time.monotonic()
     _clear(folder)
-    with ExitStack() as stack:
-        stage = stack.enter_context(_hub(folder))
-        client = stack.enter_context(_operator(stage))
-        for name in ("ada", "ben", "cleo"):
-            stage.start_member(name)
-        settings, prepared = _prepare(client, folder, minutes)
-        view = client.submit_job(
-            kind=KIND,
-            name=settings.name,
-            spec=prepared.spec,
-            blobs=list(prepared.blobs),
-            budget=1_000_000_000,
-        )
-        console.out.print(
-            f"job {view.id}: {console.count(prepared.parameters)} parameters, "
-            f"{console.count(prepared.tokens)} tokens of text, {settings.train.steps} steps\n"
-        )
-        expected = _expected_rounds(settings)
-        view = following.follow(
-            client, view.id, json=False, each=lambda record: _bad_moments(stage, record, expected)
-        )
-        _report(client, view, folder)
+    console.out.print("[bold]Commonweal[/]: one model, trained by several machines over slow links.\n")
+    with _signals_end(), _saying("starting a hub"), stage.opened(folder) as here, _operator(here) as client:
+        try:
+            _play(here, client, started, minutes)
+        except Unavailable as error:
+            here.check()  # if the hub has ended, its last words say more
+            raise error
     console.out.print(
-        f"\n{time.monotonic() - started:.0f} s in all; everything is in {console.safe(folder)}/"
+        f"\n{console.duration(time.monotonic() - started)} in all, and every process has ended. "
+        f"In {console.safe(folder)}/:\n"
+        "  model/       the model, for AutoModelForCausalLM.from_pretrained\n"
+        "  report.json  every round and what is claimed above\n"
+        "  *.log        what the hub and the members said"
     )
 
 
-def _prepare(client: PoolClient, folder: Path, minutes: float) -> tuple[TrainSettings, PreparedJob]:
-    with console.err.status("reading the standard library, training a tokenizer"):
-        first = prepare_job(demo_job(steps=100), folder / "data", client.put)
-        steps = _affordable_steps(first, minutes, folder)
-        settings = demo_job(steps=steps)
-        return settings, prepare_job(settings, folder / "data", client.put)
+def _play(here: stage.Stage, client: PoolClient, started: float, minutes: float) -> None:
+    console.out.print(f"The hub is on {here.url}, with its own PostgreSQL and a folder of blobs.")
+    for name in NAMES:
+        here.start_member(name)
+    first = _prepare(demo_job(steps=LEAST_STEPS), client, here)
+    _wait_for_members(here, client)
+    seconds = _seconds_a_step(first)
+    left = 60 * minutes - (time.monotonic() - started) - CLOSING_SECONDS
+    settings = demo_job(steps=affordable_steps(max(left, LEAST_SHARE * 60 * minutes), seconds))
+    view = _submit(client, settings, _prepare(settings, client, here))
+    story = Incidents(stage=here, client=client, job=view, victim=VICTIM, late=LATE)
+    view = following.follow(client, view.id, json=False, each=story.after, meanwhile=here.check)
+    _report(client, view, story, here.folder)
 
 
 def demo_job(*, steps: int) -> TrainSettings:
-    """The job of the demo: a Llama of about a million parameters."""
+    """The job of the demo: a Llama of about a million parameters, synchronized as over home links. The planner is
+    off: this machine's loopback is no home link, and it would choose for it."""
+    last = max(8, min(32, steps // 12))
     return TrainSettings(
         name="stdlib-1m",
         data=Source(kind="stdlib", licence="PSF-2.0", max_bytes=TEXT_BYTES),
@@ -114,164 +109,213 @@ def demo_job(*, steps: int) -> TrainSettings:
             }
         ),
         train=InnerSettings(steps=steps, seq_len=128, batch_size=8),
-        rounds=RoundSettings(min_members=2),
+        rounds=RoundSettings(plan=False, min_members=2, first_inner_steps=4, last_inner_steps=last),
         checkpoints=KeepSettings(evaluate_every=2),
     )
 
 
-def _affordable_steps(prepared: PreparedJob, minutes: float, folder: Path) -> int:
-    """How many steps three members can take in the set time, from the measured speed of one."""
-    speed = subprocess.run(
-        [sys.executable, "-c", _SPEED, str(prepared.spec["model"]["vocab_size"])],
-        capture_output=True,
-        env=_environment(),
-        check=False,
+def affordable_steps(seconds: float, seconds_a_step: float) -> int:
+    """How many steps fit into so many seconds of training, the rounds' own time included."""
+    least, most = LEAST_STEPS, MOST_STEPS
+    while least < most:
+        middle = (least + most + 1) // 2
+        if _training_seconds(middle, seconds_a_step) <= seconds:
+            least = middle
+        else:
+            most = middle - 1
+    return least
+
+
+def _training_seconds(steps: int, seconds_a_step: float) -> float:
+    r = demo_job(steps=steps).rounds
+    number = len(
+        rounds(steps, SyncOptions(first=r.first_inner_steps, last=r.last_inner_steps, growth=r.growth))
     )
-    try:
-        seconds = float(speed.stdout)
-    except ValueError:
-        raise CommonwealError(
-            f"the speed could not be measured: {speed.stderr.decode(errors='replace')[-300:]}"
-        ) from None
-    crowding = max(1.0, 3 / (os.cpu_count() or 1))
-    return max(40, min(20_000, int(SHARE_OF_TIME * 60 * minutes / (seconds * crowding))))
+    crowding = max(1.0, len(NAMES) / (os.cpu_count() or 1))
+    return steps * seconds_a_step * crowding + number * (ROUND_SECONDS + FOLD_STEPS * seconds_a_step)
 
 
-_SPEED = """
-import sys, time, torch
-from commonweal.commands.demo import demo_job
-from commonweal.models.architecture import build
-torch.set_num_threads(1)
-job = demo_job(steps=1)
-model = build(job.model, vocab_size=int(sys.argv[1]), seq_len=job.train.seq_len, seed=0)
-optimizer = torch.optim.AdamW(model.parameters())
-ids = torch.zeros((job.train.batch_size, job.train.seq_len), dtype=torch.long)
-for step in range(8):
-    if step == 3:
-        start = time.perf_counter()
-    model(input_ids=ids, labels=ids).loss.backward()
-    optimizer.step()
-print((time.perf_counter() - start) / 5)
-"""
+def _seconds_a_step(prepared: PreparedJob) -> float:
+    """Of one member, on this machine as busy as it is now."""
+    torch.set_num_threads(1)
+    job = demo_job(steps=LEAST_STEPS)
+    model = build(
+        job.model, vocab_size=prepared.spec["model"]["vocab_size"], seq_len=job.train.seq_len, seed=0
+    )
+    optimizer = torch.optim.AdamW(model.parameters())
+    ids = torch.zeros((job.train.batch_size, job.train.seq_len), dtype=torch.long)
+    for step in range(10):
+        if step == 2:
+            start = time.perf_counter()
+        model(input_ids=ids, labels=ids).loss.backward()
+        optimizer.step()
+    return (time.perf_counter() - start) / 8
 
 
-def _expected_rounds(settings: TrainSettings) -> int:
+def _prepare(settings: TrainSettings, client: PoolClient, here: stage.Stage) -> PreparedJob:
+    with console.live_line("reading the Python standard library") as say:
+        put, progress = describe_uploads(client.put, say)
+        return prepare_job(settings, here.folder / "data", put, progress=progress)
 
+
+def _wait_for_members(here: stage.Stage, client: PoolClient) -> None:
+    with console.live_line("waiting for the members"):
+        deadline = time.monotonic() + stage.START_SECONDS
+        while len(found := client.members()) < len(NAMES):
+            here.check()
+            if time.monotonic() > deadline:
+                raise stage.DemoFailed("the members did not join", hint=f"read the logs in {here.folder}")
+            time.sleep(0.1)
+    names = ", ".join(sorted(member.name for member in found))
+    console.out.print(f"Three members have joined, each a process of its own: {names}.")
+
+
+def _submit(client: PoolClient, settings: TrainSettings, prepared: PreparedJob) -> wire.JobView:
+    view = client.submit_job(
+        kind=KIND, name=settings.name, spec=prepared.spec, blobs=list(prepared.blobs), budget=1_000_000_000
+    )
     r = settings.rounds
-    sync = SyncOptions(first=r.first_inner_steps, last=r.last_inner_steps, growth=r.growth)
-    return len(rounds(settings.train.steps or 0, sync))
+    console.out.print(
+        f"The job: a Llama of {console.count(prepared.parameters)} parameters, "
+        f"{console.count(prepared.tokens)} tokens of Python,\n{settings.train.steps} steps. "
+        f"Members meet after {r.first_inner_steps} steps at first and {r.last_inner_steps} in the end,\n"
+        "and send what changed in 4 bits. Every contribution is scored on held-out text.\n"
+    )
+    return view
 
 
-def _bad_moments(stage: _Stage, record: wire.RoundView, expected: int) -> None:
-    """A third of the way one member dies in mid-round; at half, another joins."""
-    if not stage.killed and record.number >= expected // 3:
-        time.sleep(record.record["seconds"] / 3)
-        stage.members["ben"].kill()
-        stage.killed = True
-        console.out.print(
-            "      [yellow]ben was killed in mid-round[/]: its lease runs out, the others go on"
-        )
-    if not stage.joined and record.number >= expected // 2:
-        stage.start_member("dora")
-        stage.joined = True
-        console.out.print("      [yellow]dora joins late[/]: she fetches the full state once")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What the demo claims in the end; every number is from the records."""
+
+    bits_before: float | None
+    bits_after: float | None
+    killed: str
+    killed_in_round: int | None
+    kill_is_in_the_records: bool
+    joined: str
+    joined_in_round: int | None
+    books_hold: bool
+    members: list[dict[str, Any]]
+    rounds: list[dict[str, Any]]
 
 
-def _report(client: PoolClient, view: wire.JobView, folder: Path) -> None:
+def _report(client: PoolClient, view: wire.JobView, story: Incidents, folder: Path) -> None:
     console.out.print()
     finish(client, view, folder / "model", json=False)
+    found, members = list(client.rounds(view.id)), client.members()
+    by_name = {part.name: part for part in incidents.parts(found, members)}
+    victim, late = by_name[VICTIM], by_name[LATE]
+    proved = incidents.missed_by(found, story.round_killed, victim)
+    _tell_incidents(story, proved, late, len(found))
+    _tell_earnings(list(by_name.values()))
+    _tell_sample(client, view)
+    audit = client.verify()
+    console.out.print(
+        f"\nThe books {'hold' if audit.ok else 'DO NOT HOLD'}: {audit.journals} journals sum to zero; "
+        f"the job paid {shown(view.spent)} credits."
+    )
+    losses = view.state["losses"]
+    report = Report(
+        bits_before=losses["bits_before"],
+        bits_after=losses["bits_now"],
+        killed=VICTIM,
+        killed_in_round=story.round_killed,
+        kill_is_in_the_records=proved,
+        joined=LATE,
+        joined_in_round=late.rounds[0] if late.rounds else None,
+        books_hold=audit.ok,
+        members=[asdict(part) for part in by_name.values()],
+        rounds=[view.record for view in found],
+    )
+    (folder / "report.json").write_text(json.dumps(asdict(report), indent=2) + "\n")
+
+
+def _tell_incidents(story: Incidents, proved: bool, late: incidents.Part, number: int) -> None:
+    console.out.print("\n[dim]the two bad moments, as the records have them:[/]")
+    where = f"{story.steps_done} of {story.steps_asked} steps into round {story.round_killed}"
+    after = "which was folded without him" if proved else "but the records DO NOT SHOW it"
+    console.out.print(f"  {VICTIM} was killed {where}, {after}.")
+    if late.rounds:
+        size = console.size(late.first_down_bytes)
+        console.out.print(
+            f"  {LATE} joined in round {late.rounds[0]}: she fetched the whole state once ({size}B), and\n"
+            f"  contributed to {len(late.rounds)} of the last {number - late.rounds[0]} rounds."
+        )
+    else:
+        console.out.print(f"  {LATE} joined, but DID NOT CONTRIBUTE.")
+
+
+def _tell_earnings(parts: list[incidents.Part]) -> None:
+    console.out.print("\n[dim]who did what, and earned what:[/]")
+    rows = [
+        (
+            part.name,
+            len(part.rounds),
+            part.steps,
+            console.count(part.tokens),
+            console.size(part.up_bytes),
+            console.size(part.down_bytes),
+            console.money(part.microcredits),
+        )
+        for part in parts
+    ]
+    columns = ("member", "rounds", "steps", "tokens", "up", "down", "credits")
+    console.out.print(console.table(columns, rows, right=columns[1:]))
+
+
+def _tell_sample(client: PoolClient, view: wire.JobView) -> None:
     theta = BlobHash(view.state["theta"])
     sample = sample_text(view.spec, theta, client.get, PROMPT, max_new_tokens=60)
     console.out.print("\n[dim]a sample of what it writes:[/]")
     for line in sample.splitlines()[:8]:
-        console.out.print(f"    {console.safe(line[:76])}")
-    console.out.print("\n[dim]who earned what:[/]")
-    console.out.print(console.members_table(client.members()))
-    audit = client.verify()
-    console.out.print(
-        f"\nthe books {'hold' if audit.ok else 'DO NOT HOLD'}: {audit.journals} journals, "
-        f"{shown(view.spent)} credits paid"
-    )
+        console.out.print(f"    {console.safe(line.expandtabs(4)[:74])}")
 
 
 @contextmanager
-def _hub(folder: Path) -> Iterator[_Stage]:
-    """A hub process on a free port; everything is stopped at the end."""
-    log = folder / "hub.log"
-    hub = _start(
-        ["hub", "--folder", str(folder / "hub"), "--port", "0", "--lease-seconds", "5"]
-        + ["--heartbeat-seconds", "1"],
-        log,
-    )
-    stage: _Stage | None = None
-    try:
-        with console.err.status("starting a hub"):
-            words = _announced(hub, log)
-        stage = _Stage(folder=folder, token=words["join token"], url=words["url"])
-        (folder / "admin.key").write_text(words["admin key"])
-        (folder / "admin.key").chmod(0o600)
-        console.out.print(f"hub on {stage.url}, with its own PostgreSQL and a folder of blobs")
-        yield stage
-    finally:
-        for process in [*(stage.members.values() if stage else ()), hub]:
-            _stop(process)
-
-
-@contextmanager
-def _operator(stage: _Stage) -> Iterator[PoolClient]:
-    client = PoolClient(stage.url, (stage.folder / "admin.key").read_text(), version=__version__)
+def _operator(here: stage.Stage) -> Iterator[PoolClient]:
+    key = here.folder / "admin.key"
+    key.touch(mode=0o600)
+    key.write_text(here.admin_key)
+    client = PoolClient(here.url, here.admin_key, version=__version__)
     try:
         yield client
     finally:
         client.close()
 
 
-def _announced(hub: subprocess.Popen[bytes], log: Path, seconds: float = 90.0) -> dict[str, str]:
-    """What the hub says of itself when it starts."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and hub.poll() is None:
-        words = {}
-        for line in log.read_text().splitlines():
-            for name in ("admin key", "join token"):
-                if line.strip().startswith(name):
-                    words[name] = line.split()[-1]
-            if " on http://" in line:
-                words["url"] = line.split(" on ")[-1].strip()
-        if len(words) == 3:
-            return words
-        time.sleep(0.1)
-    raise Unavailable("the hub did not start", hint=f"read {log}")
+@contextmanager
+def _saying(text: str) -> Iterator[None]:
+    """Only a word: what starts next takes seconds."""
+    console.err.print(f"[dim]{text} ...[/]")
+    yield
 
 
-def _start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("ab") as out:
-        return subprocess.Popen(
-            [sys.executable, "-u", "-m", "commonweal", *arguments],
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            env=_environment(),
-            start_new_session=True,
-        )
+@contextmanager
+def _signals_end() -> Iterator[None]:
+    """SIGTERM, and a terminal that is closed, end the demo as ctrl-c does: with all that it started."""
 
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
 
-def _environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _clear(folder: Path) -> None:
     """Start anew, over an earlier demo only. Raises UserError."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).exists():
         raise UserError(f"{folder} is not empty and no demo's", hint="choose another with --folder")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    (folder / MARKER).touch()
+    try:
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        (folder / MARKER).touch()
+    except OSError as error:
+        raise UserError(
+            f"--folder: {folder} cannot be used: {error.strerror}", hint="choose one that you may write"
+        ) from None

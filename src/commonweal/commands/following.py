@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from commonweal import console
@@ -58,9 +59,9 @@ def follow(
     with console.live_line("looking for the job", shown=not json) as say:
         between = _Between(client, say)
         while True:
-            view = _patiently(lambda: client.job(job), say, meanwhile)
+            view = _patiently(partial(client.job, job), say, meanwhile)
             between.job = view
-            for record in _patiently(lambda: list(client.rounds(job, seen)), say, meanwhile):
+            for record in _patiently(partial(_rounds, client, job, seen), say, meanwhile):
                 seen = record.number
                 between.add(record)
                 _show(record, lines)
@@ -144,12 +145,12 @@ class _Between:
             except Unavailable:
                 return
         if self.job is not None:
-            self._say(console.progress_line(self.job, self._members, now - self._since, self._pace))
+            settings = self.job.spec.get("settings", {})
+            share, left = self._pace.share(settings), self._pace.seconds_left(settings)
+            self._say(console.progress_line(self.job, self._members, now - self._since, share, left))
 
 
-def _patiently(
-    ask: Callable[[], T], say: Callable[[str], None], meanwhile: Callable[[], None] | None
-) -> T:
+def _patiently(ask: Callable[[], T], say: Callable[[str], None], meanwhile: Callable[[], None] | None) -> T:
     """Ask a hub that answered before, for as long as a restart may take."""
     since = time.monotonic()
     while True:
@@ -162,6 +163,10 @@ def _patiently(
             if meanwhile is not None:
                 meanwhile()
             time.sleep(POLL_SECONDS)
+
+
+def _rounds(client: PoolClient, job: str, after: int) -> list[wire.RoundView]:
+    return list(client.rounds(job, after))
 
 
 def _show(record: wire.RoundView, lines: console.RoundLines | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import shutil
 import sys
@@ -110,9 +111,11 @@ def _roles(text: str) -> tuple[wire.Role, ...]:
 
 
 def _executors(wishes: Wishes, options: AgentOptions, device: str) -> dict[str, ExecutorFactory]:
-    """Only these ever run, whatever a hub asks for."""
+    """Only these ever run, whatever a hub asks for. What they need is imported now: it takes seconds, for which the
+    others would wait if it were done in the first round."""
     if importlib.util.find_spec("torch") is None:
         return {}
+    importlib.import_module("commonweal.train.executor")
     return {UNIT_KIND: partial(_train_executor, wishes.state / "sessions", options.threads, device)}
 
 

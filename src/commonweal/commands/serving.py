@@ -38,13 +38,15 @@ class HubProcess:
     heartbeat_seconds: float
     threads: int
     fold: bool
+    json: bool
 
 
 def serve_hub(process: HubProcess) -> None:
     """Run a hub until SIGINT or SIGTERM. Raises ConfigError, UserError and Unavailable with what to do."""
     _make_folder(process.folder)
     listener = _listen(process.host, process.port)
-    database = connect(process.database or start_embedded(process.folder / "postgres"))
+    with console.live_line("starting the database", shown=not process.json):
+        database = connect(process.database or start_embedded(process.folder / "postgres"))
     blobs = open_blobs(process.store or str(process.folder / "store"))
     settings = HubSettings(
         folder=process.folder,
@@ -53,7 +55,7 @@ def serve_hub(process: HubProcess) -> None:
         fold=process.fold,
     )
     url = "http://{}:{}".format(*listener.getsockname()[:2])
-    _announce(url, first_start(database, settings, SystemClock()))
+    _announce(url, first_start(database, settings, SystemClock()), json=process.json)
     app = build(database, blobs, factories(blobs, process.threads), settings)
     server = uvicorn.Server(
         uvicorn.Config(
@@ -105,7 +107,11 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _announce(url: str, keys: FirstKeys | None) -> None:
+def _announce(url: str, keys: FirstKeys | None, *, json: bool) -> None:
+    if json:
+        told = {"admin_key": keys.admin, "join_token": keys.join} if keys else {}
+        console.print_json_line({"url": url, "version": __version__, **told})
+        return
     console.out.print(f"Commonweal hub {__version__} on {url}")
     if keys is None:
         return
@@ -113,6 +119,10 @@ def _announce(url: str, keys: FirstKeys | None) -> None:
         f"\nFirst start. These are shown once, and stored hashed:\n"
         f"  admin key   {keys.admin}\n"
         f"  join token  {keys.join}\n\n"
-        f"Lend a machine:   commonweal join {url} --token {keys.join}\n"
-        f"Train a model:    commonweal train job.toml --hub {url} --key {keys.admin}\n"
+        f"To lend a machine:\n"
+        f"commonweal join {url} --token {keys.join}\n\n"
+        f"To train a model:\n"
+        f"export COMMONWEAL_HUB={url}\n"
+        f"export COMMONWEAL_KEY={keys.admin}\n"
+        f"commonweal train job.toml\n"
     )

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 from commonweal import console
-from commonweal.commands.following import follow as follow
 from commonweal.commands.following import totals
+from commonweal.core.errors import UserError
 from commonweal.core.hashing import BlobHash
+from commonweal.data.prepare import Progress
 from commonweal.ledger.amounts import shown
 from commonweal.pool import wire
 from commonweal.pool.client import PoolClient
 from commonweal.train.config import TrainSettings, load_job
 from commonweal.train.export import export_model
-from commonweal.train.prepare import PreparedJob, prepare_job
+from commonweal.train.prepare import PreparedJob, Put, prepare_job
 from commonweal.train.spec import KIND
 
 MARGIN = 1.1
 
 
-def submit(client: PoolClient, file: Path, work: Path, credits: float | None, *, json: bool) -> wire.JobView:
-    """Prepare and submit the job of a file. Raises ConfigError or DataError with the field or line at fault."""
-    settings = load_job(file)
-    client.hello()
-    with console.err.status("preparing") as status:
+def load(file: Path, out: Path | None) -> TrainSettings:
+    """The settings in a job file. Raises ConfigError with the field or line at fault; and UserError where the model
+    could not be saved in the end, which is better known now than after hours of training."""
+    if out is not None:
+        _check_writable(out)
+    return load_job(file)
 
-        def progress(stage: str, done: int) -> None:
-            status.update(f"{stage} {console.size(done)}B" if done else stage)
 
-        prepared = prepare_job(settings, work, client.put, progress=progress)
+def submit(
+    client: PoolClient, settings: TrainSettings, work: Path, credits: float | None, *, json: bool
+) -> wire.JobView:
+    """Prepare and submit a job. Raises ConfigError or DataError with the field or the file at fault."""
+    with console.live_line("reading the data", shown=not json) as say:
+        put, progress = describe_uploads(client.put, say)
+        prepared = prepare_job(settings, work, put, progress=progress)
     budget = round(credits * 1_000_000) if credits is not None else estimate(settings, prepared)
     view = client.submit_job(
         kind=KIND, name=settings.name, spec=prepared.spec, blobs=list(prepared.blobs), budget=budget
@@ -37,10 +45,57 @@ def submit(client: PoolClient, file: Path, work: Path, credits: float | None, *,
         console.print_json_line({"job": view.id, "parameters": prepared.parameters, "budget": budget})
     else:
         console.out.print(
-            f"job {view.id}: {console.count(prepared.parameters)} parameters, "
+            f"job {view.id}: {console.count(prepared.parameters)} parameters,\n"
             f"{console.count(prepared.tokens)} tokens of text, at most {shown(budget)} credits"
         )
     return view
+
+
+_STAGES = {"tokenizer": "training the tokenizer", "tokens": "cutting the text into tokens"}
+
+
+def describe_uploads(put: Put, say: Callable[[str], None]) -> tuple[Put, Progress]:
+    """``put``, and a listener for the stages of preparing, which both say what they do."""
+    there = 0
+
+    def told_put(data: bytes) -> BlobHash:
+        nonlocal there
+        say(f"uploading {console.size(len(data))}B, {console.size(there)}B are there")
+        name = put(data)
+        there += len(data)
+        return name
+
+    def progress(stage: str, done: int) -> None:
+        say(f"{_STAGES.get(stage, stage)}: {console.size(done)}B read")
+
+    return told_put, progress
+
+
+def detached(view: wire.JobView, *, json: bool) -> None:
+    """Say how to look at a job that nobody watches."""
+    if not json:
+        console.out.print(f"to watch it:\n  commonweal jobs show {view.id} --follow")
+
+
+def export(client: PoolClient, job: str, out: Path, *, merge: bool, json: bool) -> None:
+    """Save the latest weights of a job as a model. Raises UserError."""
+    _check_writable(out)
+    view = client.job(job)
+    if view.kind != KIND:
+        raise UserError(f"job {job} is a {view.kind} job", hint="only training jobs have a model")
+    with console.live_line("fetching the weights", shown=not json):
+        export_model(view.spec, BlobHash(view.state["theta"]), client.get, out, merge=merge)
+    if json:
+        console.print_json({"job": view.id, "folder": str(out), "theta": view.state["theta"]})
+    else:
+        console.out.print(f"saved {console.safe(out)}")
+
+
+def _check_writable(out: Path) -> None:
+    """Whether a folder could be made at ``out``."""
+    there = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise UserError(f"--out: {out} cannot be written", hint="choose a folder that you may write")
 
 
 def estimate(settings: TrainSettings, prepared: PreparedJob) -> int:

@@ -93,10 +93,10 @@ class RoundSettings:
     codec_up: str = "int4"
     codec_down: str = "int4"
     first_inner_steps: int = 4
-    last_inner_steps: int = 32
-    growth: float = 0.5
-    outer_lr: float = 0.7
-    outer_momentum: float = 0.9
+    last_inner_steps: int = 28
+    growth: float = 0.33
+    outer_lr: float = 0.8
+    outer_momentum: float = 0.8
     comm_share: float = 0.05
     seconds: float = 0.0
     min_members: int = 1

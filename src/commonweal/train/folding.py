@@ -35,6 +35,7 @@ def fold_round(
     stop: int,
     weights: Weights,
     options: OuterOptions,
+    keep_momentum: bool,
     codec: Codec,
     seed: int,
 ) -> tuple[OuterState, bytes]:
@@ -42,7 +43,8 @@ def fold_round(
     there.
 
     What is published is the update as encoded, so the weights move by what members will decode, not by what
-    was wanted; the difference is owed to later rounds.
+    was wanted; the difference is owed to later rounds. The momentum is kept (``keep_momentum``) also while it does
+    not count yet, if it will later.
     """
     part = slice(start, stop)
     counts = [float(_weight(one, weights)) for one in contributions]
@@ -55,7 +57,7 @@ def fold_round(
     theta[part] += encoded.decoded
     after = OuterState(
         theta=theta,
-        momentum=_with(before.momentum, part, stepped.momentum, theta.size) if options.momentum else None,
+        momentum=_with(before.momentum, part, stepped.momentum, theta.size) if keep_momentum else None,
         residual=_with(before.residual, part, encoded.residual, theta.size),
     )
     return after, encoded.data

@@ -27,7 +27,7 @@ class InnerOptions:
     """AdamW's settings. Weight decay spares vectors (norms and biases), as is usual for language models."""
 
     beta1: float = 0.9
-    beta2: float = 0.95
+    beta2: float = 0.99
     eps: float = 1e-8
     weight_decay: float = 0.1
     grad_clip: float = 1.0

@@ -24,10 +24,11 @@ from commonweal.train.chain import Update
 from commonweal.train.codecs import Vector, make_codec
 from commonweal.train.folding import OuterState, fold_round
 from commonweal.train.judge import Judged, LossAt, accepted, judge, median_rms
+from commonweal.train.schedule import outer_options
 from commonweal.train.spec import UNIT_KIND, JobSpec
 from commonweal.train.state import CHAIN_LENGTH, Checkpoint, TrainState
 from commonweal.train.summary import losses_after, record_of, totals_after
-from commonweal.train.terms import choose_amount, choose_terms, deadline_after, outer_options
+from commonweal.train.terms import choose_amount, choose_terms, deadline_after, outer_schedule
 from commonweal.train.vectors import Vectors
 
 USUAL_ROUNDS = 5
@@ -184,7 +185,8 @@ class TrainJob:
             start=terms.start,
             stop=terms.stop,
             weights=rounds.weights,
-            options=outer_options(rounds, terms.step, terms.total_steps),
+            options=outer_options(terms.step, terms.total_steps, outer_schedule(rounds)),
+            keep_momentum=rounds.outer_momentum > 0,
             codec=make_codec(terms.codec_down),
             seed=self._seed(before.round),
         )

@@ -22,7 +22,7 @@ from commonweal.train.planner import (
     evaluate_choice,
     plan_communication,
 )
-from commonweal.train.schedule import SyncOptions, inner_steps
+from commonweal.train.schedule import OuterSchedule, SyncOptions, inner_steps
 from commonweal.train.state import TrainState
 
 FIRST_SECONDS = 300.0
@@ -90,16 +90,13 @@ def choose_terms(
     )
 
 
-def outer_options(rounds: RoundSettings, step: int, total: int) -> OuterOptions:
-    """The outer step of the round that begins at ``step``.
-
-    From plain averaging it becomes what is set, over the ``growth`` share of the job: pseudo-gradients of a young
-    model all point the same way, and momentum at full strength drives it past where AdamW's steps led.
-    """
-    grown = min(1.0, step / max(1.0, rounds.growth * total))
-    return OuterOptions(
-        lr=1.0 + grown * (rounds.outer_lr - 1.0),
-        momentum=grown * rounds.outer_momentum,
+def outer_schedule(rounds: RoundSettings) -> OuterSchedule:
+    """How the outer step grows from plain averaging into what is set: pseudo-gradients of a young model all point
+    the same way, and momentum at full strength drives it past where AdamW's steps led."""
+    return OuterSchedule(
+        start=rounds.growth / 5,
+        end=rounds.growth,
+        settled=OuterOptions(lr=rounds.outer_lr, momentum=rounds.outer_momentum),
     )
 
 

@@ -71,13 +71,14 @@ async def _wait_for_work(
 ) -> wire.Lease | None:
     deadline = asyncio.get_running_loop().time() + body.wait
     waiter = hub.waiting.enter(member, frozenset(body.roles))
+    waited = False
     try:
         while True:
             heard = hub.waiting.heard(waiter)
             if await request.is_disconnected():
                 hub.waiting.pass_on(waiter, heard)
                 return None
-            found = await run_in_threadpool(_try_lease, hub, member, body)
+            found = await run_in_threadpool(_try_lease, hub, member, body, waited)
             if heard is not None and (found is None or found.unit != heard.unit):
                 hub.waiting.pass_on(waiter, heard)
             if found is not None:
@@ -91,16 +92,24 @@ async def _wait_for_work(
                 return None
             except asyncio.CancelledError:  # the server stops, and does not wait as long as we do
                 raise Unavailable("the hub is stopping", hint="ask again") from None
+            waited = True
     finally:
         hub.waiting.leave(waiter)
 
 
-def _try_lease(hub: Hub, member: MemberId, body: wire.LeaseRequest) -> wire.Lease | None:
+def _try_lease(hub: Hub, member: MemberId, body: wire.LeaseRequest, waited: bool) -> wire.Lease | None:
+    """Who said goodbye while its request ``waited`` is lent nothing, even if its connection is still open."""
     now = hub.clock.now()
     with hub.database.transaction() as connection:
+        if waited and _has_left(connection, member):
+            return None
         found = leases.lease(connection, member, body, ttl=hub.options.lease_seconds, now=now)
         seen(connection, member, state="working" if found else "idle", now=now, free_memory=body.free_memory)
     return found
+
+
+def _has_left(connection: sa.Connection, member: MemberId) -> bool:
+    return connection.scalar(sa.select(members.c.state).where(members.c.id == member)) == "left"
 
 
 @router.post("/heartbeat")

@@ -48,9 +48,9 @@ class HubClient:
     def close(self) -> None:
         self._http.close()
 
-    def hello(self) -> wire.Hello:
+    def hello(self, timeout: httpx.Timeout = _TIMEOUT) -> wire.Hello:
         """What the hub says of itself. Raises UserError where it would not talk to a client this old."""
-        hello = _parsed(self._call("GET", "/hello"), wire.Hello)
+        hello = _parsed(self._call("GET", "/hello", timeout=timeout), wire.Hello)
         if version_key(self.version) < version_key(hello.oldest_client):
             raise too_old(
                 f"this client is version {self.version}; the hub talks to {hello.oldest_client} or newer"

@@ -1,0 +1,506 @@
+"""Renders bench/results.md from what the other scripts measured. Every number comes from bench/data; only the goals
+are written here.
+
+    python bench/report.py [--data bench/data] [--out bench/results.md]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Found = Mapping[str, Any]
+
+FEWER_BYTES_GOALS = ((1200, 300.0), (12_000, 1000.0))
+WORSE_LOSS_GOAL = 0.01
+SLOWDOWN_GOAL = 1.10
+CODEC_GOAL_MS = 10.0
+NOT_RUN = "not run yet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One goal and what was found. ``met`` is None where there is no goal, or nothing was measured."""
+
+    what: str
+    goal: str
+    found: str
+    met: bool | None
+
+    @property
+    def word(self) -> str:
+        return {True: "met", False: "**missed**", None: "-"}[self.met]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    title: str
+    lines: Sequence[str]
+    verdicts: Sequence[Verdict]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table in Markdown: the first column left, numbers right."""
+    rule = ["---", *("---:" for _ in head[1:])]
+    return ["", *("| " + " | ".join(row) + " |" for row in (head, rule, *rows)), ""]
+
+
+def provenance(found: Found) -> list[str]:
+    """On what, when, of which commit, by which command."""
+    machine = found.get("machine")
+    if machine is None:
+        said = [f"{key} {found[key]}" for key in ("processor", "python", "numpy") if key in found]
+        return [f"On: {', '.join(said)}.", ""] if said else []
+    load = f"load average {found['load_before'][0]:.1f} before, {found['load_after'][0]:.1f} after"
+    return [
+        f"On: {machine['cores']} cores of {machine['processor']}, {machine['memory_gib']} GiB, {machine['system']}, "
+        f"Python {machine['python']}, torch {machine['torch']}; {found['date']}, commit {found['commit']}, {load}, "
+        f"{found['seconds']:.0f} s.",
+        "",
+        f"By: `{found['command']}`",
+        "",
+    ]
+
+
+def quality(found: Found) -> Section:
+    runs = [run for run in found.get("runs", []) if run.get("loss") is not None]
+    lines = [
+        "What: loss on held-out text after the same number of tokens, and the bytes of one member, up and down, from "
+        "the first step on. How: simulated members, exact arithmetic and real encoded bytes, from scratch. Peer: "
+        "per-step all-reduce in float32 at the best of the settings tried, same seeds, same run.",
+        "",
+    ]
+    rows, verdicts = [], []
+    for steps in sorted({run["way"]["steps"] for run in runs}):
+        verdict, more = _quality_at(steps, [run for run in runs if run["way"]["steps"] == steps])
+        rows += more
+        verdicts += verdict
+    head = ("way", "steps", "seeds", "loss", "against all-reduce", "fewer bytes")
+    reached = {steps for steps, _ in FEWER_BYTES_GOALS} & {run["way"]["steps"] for run in runs}
+    verdicts += [
+        Verdict(what=f"quality, {steps} steps", goal=_bytes_goal(fewer), found=NOT_RUN, met=None)
+        for steps, fewer in FEWER_BYTES_GOALS
+        if steps not in reached
+    ]
+    return Section(title="a. Quality at equal tokens", lines=lines + table(head, rows), verdicts=verdicts)
+
+
+def _quality_at(steps: int, runs: Sequence[Found]) -> tuple[list[Verdict], list[list[str]]]:
+    """The ways of one length, and the goal for it if there is one."""
+    by_way: dict[str, dict[int, Found]] = {}
+    for run in runs:
+        by_way.setdefault(run["way"]["name"], {})[run["seed"]] = run
+    peers = {name: seeds for name, seeds in by_way.items() if next(iter(seeds.values()))["reduction"] <= 1.0}
+    rows, best = [], None
+    for name, seeds in by_way.items():
+        worse = _against(seeds, peers)
+        fewer = statistics.fmean(run["reduction"] for run in seeds.values())
+        losses = [run["loss"] for run in seeds.values()]
+        spread = f" ± {statistics.stdev(losses):.3f}" if len(losses) > 1 else ""
+        change = "-" if worse is None else f"{worse:+.2%}"
+        loss = f"{statistics.fmean(losses):.4f}{spread}"
+        rows.append([name, str(steps), str(len(seeds)), loss, change, f"{fewer:,.0f}x"])
+        wanted = dict(FEWER_BYTES_GOALS).get(steps)
+        if wanted and worse is not None and fewer >= wanted and (best is None or worse < best[0]):
+            best = (worse, fewer, name)
+    return _quality_verdict(steps, best), rows
+
+
+def _against(seeds: Mapping[int, Found], peers: Mapping[str, Mapping[int, Found]]) -> float | None:
+    """How much worse than the best all-reduce, over the seeds that both have."""
+    ratios = []
+    for peer in peers.values():
+        both = sorted(set(seeds) & set(peer))
+        if both == sorted(seeds):
+            ratios.append(
+                statistics.fmean(seeds[s]["loss"] for s in both)
+                / statistics.fmean(peer[s]["loss"] for s in both)
+            )
+    return max(ratios) - 1 if ratios else None
+
+
+def _quality_verdict(steps: int, best: tuple[float, float, str] | None) -> list[Verdict]:
+    fewer = dict(FEWER_BYTES_GOALS).get(steps)
+    if fewer is None:
+        return []
+    what, goal = f"quality, {steps} steps", _bytes_goal(fewer)
+    if best is None:
+        return [Verdict(what=what, goal=goal, found="no way with so few bytes was run", met=None)]
+    said = f"{best[2]}: {best[1]:,.0f}x fewer bytes, loss {best[0]:+.2%}"
+    return [Verdict(what=what, goal=goal, found=said, met=best[0] <= WORSE_LOSS_GOAL)]
+
+
+def _bytes_goal(fewer: float) -> str:
+    return f"{fewer:,.0f}x fewer bytes at most {WORSE_LOSS_GOAL:.0%} worse loss"
+
+
+def links(found: Found) -> Section:
+    goal = f"at most {SLOWDOWN_GOAL:.2f}x the time without a limit"
+    title = "b. Speed over slow links"
+    if found["skipped"]:
+        skipped = Verdict(what="wall time over slow links", goal=goal, found=NOT_RUN, met=None)
+        return Section(
+            title=title, lines=[*provenance(found), f"Skipped: {found['skipped']}"], verdicts=[skipped]
+        )
+    settings = found["settings"]
+    lines = [
+        f"What: wall time of the same training job on a hub and {settings['members']} members, with links held to "
+        f"{8 * found['link_bytes_per_second'] / 1e6:.2f} Mbit/s and {settings['round_trip_ms']:.0f} ms, and without "
+        f"a limit. How: each in its own network namespace, `tc tbf` on both ends of every link; {_share(found)}; runs "
+        f"by turns. The rate makes one float32 gradient of {found['parameters']:,} parameters take "
+        f"{found['times_slower'] * settings['datacentre_share']:.1f} steps to send; a data centre is assumed to need "
+        f"{settings['datacentre_share']:g} of a step, so the link is {found['times_slower']:.0f} times slower "
+        f"relative to the step (aim: {settings['times_slower']:.0f}).",
+        "",
+        *provenance(found),
+        *_links_table(found),
+        *_links_ratios(found),
+    ]
+    return Section(title=title, lines=lines, verdicts=_links_verdicts(found, goal))
+
+
+def _share(found: Found) -> str:
+    share = found.get("members_held_to_share", found.get("share"))
+    return f"every member has {share:g} of a core to itself" if share else "members share the cores freely"
+
+
+def _links_table(found: Found) -> list[str]:
+    rows = [
+        [
+            f"{way} {number}",
+            f"{run['wall_seconds']:.1f}",
+            f"{run['after_first_round_seconds']:.1f}",
+            f"{run['held_out_loss']:.4f}",
+            f"{len(run['rounds'])}",
+            ", ".join(sorted({row["codec"] for row in run["rounds"]})),
+            f"{sum(run['wire_bytes'].values()) / 1e6:.1f}",
+            f"{run['cpu_seconds']['members']:.0f}",
+            f"{run['cpu_seconds']['hub'] + run['cpu_seconds']['database']:.0f}",
+            f"{run['load_before']:.1f}",
+        ]
+        for way, runs in found["runs"].items()
+        for number, run in enumerate(runs, 1)
+    ]
+    head = ("run", "wall s", "after round 1 s", "held-out loss", "rounds", "codecs", "MB on all links")
+    return table((*head, "members' cpu s", "hub's cpu s", "load"), rows)
+
+
+RATIOS = {
+    "to_loss": "time to the same loss",
+    "wall": "wall, from the first plan on",
+    "after_first_round": "wall after the first round (in which the whole model is fetched)",
+    "median_step": "median round, per inner step",
+    "loss": "held-out loss",
+    "member_cpu": "members' processor time",
+}
+
+
+def _links_ratios(found: Found) -> list[str]:
+    """Limited against free, medians over the pairs of runs that were made one after the other."""
+    rows = []
+    for key, name in RATIOS.items():
+        cells = [_median(pairs, key) for pairs in (found["ratios"], found["overlap_ratios"])]
+        rows.append([name, *("-" if cell is None else f"{cell:.3f}" for cell in cells)])
+    peer = found["peer"]
+    rows.append([f"peer: {peer['name']}, time of a step", f"{peer['ratio']:.1f}", ""])
+    return table(("with the limit / without", "wait for the update", "overlap"), rows)
+
+
+def _median(rows: Sequence[Found], key: str) -> float | None:
+    values = [row[key] for row in rows if row[key] is not None]
+    return statistics.median(values) if values else None
+
+
+def _links_verdicts(found: Found, goal: str) -> list[Verdict]:
+    verdicts = []
+    for what, rows in (("slow links", found["ratios"]), ("slow links, overlap", found["overlap_ratios"])):
+        ratio = _median(rows, "to_loss")
+        if ratio is None:
+            verdicts.append(Verdict(what=what, goal=goal, found=NOT_RUN, met=None))
+            continue
+        wall, steady = _median(rows, "wall"), _median(rows, "after_first_round")
+        said = f"{ratio:.2f}x to the same loss ({wall:.2f}x for the same steps, {steady:.2f}x after round 1)"
+        said += f"; per-step all-reduce {found['peer']['ratio']:.1f}x"
+        verdicts.append(Verdict(what=what, goal=goal, found=said, met=ratio <= SLOWDOWN_GOAL))
+    return verdicts
+
+
+def codecs(found: Found) -> Section:
+    rows = [
+        [
+            row["codec"],
+            f"{row['bytes_per_parameter']:.4f}",
+            f"{row['encode_ms_per_million']:.2f}",
+            f"{row['decode_ms_per_million']:.2f}",
+            f"{row['total_ms_per_million']:.2f}",
+            f"{row['relative_squared_error']:.4f}",
+        ]
+        for row in found["rows"]
+    ]
+    head = ("codec", "bytes a parameter", "encode ms", "decode ms", "both ms", "squared error")
+    lines = [
+        f"What: {found['what']}, of {found['parameters']:,} numbers spread like a pseudo-gradient. Peer: the last row, "
+        "in the same process.",
+        "",
+        *provenance(found),
+        *table(head, rows),
+    ]
+    goal = f"under {CODEC_GOAL_MS:.0f} ms a million parameters, 4 bits"
+    ours = next((row for row in found["rows"] if row["codec"] == "int4"), None)
+    peer = found["rows"][-1]
+    if ours is None:
+        verdict = Verdict(what="compression", goal=goal, found=NOT_RUN, met=None)
+    else:
+        total = ours["total_ms_per_million"]
+        said = f"{total:.1f} ms ({peer['codec']}: {peer['total_ms_per_million']:.1f} ms)"
+        verdict = Verdict(what="compression", goal=goal, found=said, met=total < CODEC_GOAL_MS)
+    return Section(title="c. Compression cost", lines=lines, verdicts=[verdict])
+
+
+def hub(found: Found) -> Section:
+    lines = [
+        "What: how soon a waiting member has a unit, how many members one hub process keeps, its memory, and what a "
+        "fold takes. How: a hub process with its embedded database, asked over HTTP by a process that plays the "
+        "members, on the same cores; units that only count, one planned when the last was handed in. No goal is set; "
+        "what matters is how it grows. Peer of the fold: a plain mean in numpy of vectors already decoded.",
+        "",
+        *provenance(found),
+        "Leases: from the plan of a unit to the lease in the hands of one of the waiting members (commit, wake-up and "
+        "answer), and what it costs that they wait.",
+        *_lease_table(found["leases"]),
+        "Calls, when work is there:",
+        *_call_table(found["calls"]),
+        f"Heartbeats, open loop, each due at its time; kept while the 99th percentile is below "
+        f"{found['settings']['p99_goal_seconds']:g} s:",
+        *_heartbeat_table(found["heartbeats"]),
+        "Folds (4 bits; read, decode, check, clip, average, outer step, encode, store; not scored):",
+        *_fold_table(found["folds"]),
+        *_growth(found),
+    ]
+    return Section(title="d. The hub", lines=lines, verdicts=_hub_verdicts(found))
+
+
+def _lease_table(rows: Sequence[Found]) -> list[str]:
+    head = (
+        "waiting",
+        "units",
+        "p50 ms",
+        "p99 ms",
+        "worst ms",
+        "cores used by waiting",
+        "hub MB",
+        "database MB",
+    )
+    return table(
+        head,
+        [
+            [
+                str(row["waiting"]),
+                str(row["units"]),
+                f"{1e3 * row['p50_seconds']:.0f}",
+                f"{1e3 * row['p99_seconds']:.0f}",
+                f"{1e3 * row['worst_seconds']:.0f}",
+                f"{row['idle_cores']:.2f}",
+                f"{row['memory_bytes']['hub'] / 1e6:.0f}",
+                f"{row['memory_bytes']['database'] / 1e6:.0f}",
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _call_table(rows: Sequence[Found]) -> list[str]:
+    head = ("registered", "lease p50 ms", "p99 ms", "submit p50 ms", "p99 ms", "cpu ms a unit")
+    keys = ("lease_p50_seconds", "lease_p99_seconds", "submit_p50_seconds", "submit_p99_seconds")
+    return table(
+        head,
+        [
+            [
+                str(row["registered"]),
+                *(f"{1e3 * row[key]:.0f}" for key in keys),
+                f"{1e3 * row['cpu_seconds_per_unit']:.0f}",
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _heartbeat_table(found: Sequence[Found]) -> list[str]:
+    head = (
+        "registered",
+        "a second",
+        "members at 30 s",
+        "p50 ms",
+        "p99 ms",
+        "kept",
+        "hub cpu ms",
+        "database cpu ms",
+    )
+    return table(
+        head,
+        [
+            [
+                str(one["registered"]),
+                f"{row['rate']:g}",
+                f"{row['members_at_30_s']:,.0f}",
+                f"{1e3 * row['p50_seconds']:.0f}",
+                f"{1e3 * row['p99_seconds']:.0f}",
+                "yes" if row["kept"] else "no",
+                f"{row['cpu_ms_per_heartbeat']['hub']:.1f}",
+                f"{row['cpu_ms_per_heartbeat']['database']:.1f}",
+            ]
+            for one in found
+            for row in sorted(one["rows"], key=lambda r: r["rate"])
+        ],
+    )
+
+
+def _fold_table(rows: Sequence[Found]) -> list[str]:
+    head = ("parameters", "members", "wall s", "cpu s", "cpu ms a million and member", "plain mean ms")
+    return table(
+        head,
+        [
+            [
+                f"{row['parameters']:,}",
+                str(row["members"]),
+                f"{row['seconds']:.3f}",
+                f"{row['cpu_seconds']:.3f}",
+                f"{row['cpu_ms_per_million_and_member']:.1f}",
+                f"{row['plain_mean_ms_per_million_and_member']:.1f}",
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _growth(found: Found) -> list[str]:
+    growth = found["fold_growth"]
+    if growth is None:
+        return []
+    return [
+        f"By least squares a fold takes {growth['fixed_ms']:.0f} ms, and for every million parameters "
+        f"{growth['outer_ms_per_million']:.1f} ms and {growth['member_ms_per_million']:.1f} ms a member.",
+        "",
+    ]
+
+
+def _hub_verdicts(found: Found) -> list[Verdict]:
+    many = min(found["leases"], key=lambda row: abs(row["waiting"] - 500))
+    best = max(found["heartbeats"], key=lambda one: one["registered"])
+    fold = max(found["folds"], key=lambda row: (row["parameters"], row["members"]))
+    lease = f"p50 {1e3 * many['p50_seconds']:.0f} ms, p99 {1e3 * many['p99_seconds']:.0f} ms"
+    return [
+        Verdict(what=f"lease, {many['waiting']} members waiting", goal="none set", found=lease, met=None),
+        Verdict(
+            what="members a hub process keeps",
+            goal="none set",
+            found=f"{best['members']:,.0f} at 30 s",
+            met=None,
+        ),
+        Verdict(
+            what="fold",
+            goal="none set",
+            found=f"{fold['cpu_ms_per_million_and_member']:.1f} ms a million parameters and member",
+            met=None,
+        ),
+    ]
+
+
+def gain(found: Found) -> Section:
+    alone = statistics.median(row["tokens_per_second"] for row in found["alone"])
+    alone_cpu = statistics.median(row["tokens_per_cpu_second"] for row in found["alone"])
+    rows = [["alone, plain torch", f"{alone:,.0f}", "1.00", "1.00", "100%", f"{alone_cpu:,.0f}", "0", ""]]
+    for one in found["summary"]:
+        mine = [row for row in found["pool"] if row["members"] == one["members"]]
+        rows.append(
+            [
+                f"{one['members']} of a pool",
+                f"{statistics.median(row['steady_tokens_per_second'] for row in mine):,.0f}",
+                f"{one['gain']:.2f}",
+                f"{one['gain_with_start']:.2f}",
+                f"{one['share_of_ideal']:.0%}",
+                f"{statistics.median(row['tokens_per_member_cpu_second'] for row in mine):,.0f}",
+                f"{one['hub_cpu_ms_per_1000_tokens']:.0f}",
+                f"{max(row['load_before'] for row in mine):.1f}",
+            ]
+        )
+    head = ("machines", "tokens a second", "gain", "with round 1", "of the ideal", "tokens a cpu second")
+    lines = [
+        f"What: tokens per second of a pool, against one machine alone with the same model and batch in plain torch, "
+        f"one thread, no pool. How: a hub and members as processes on loopback; {_share(found)}, the machine alone as "
+        "well, so that each is a machine of its own; the hub scores every contribution. Tokens a cpu second are the "
+        "members' own, which needs no such trick.",
+        "",
+        *provenance(found),
+        *table((*head, "hub cpu ms a 1,000 tokens", "load"), rows),
+    ]
+    most = max(found["summary"], key=lambda one: one["members"])
+    said = f"{most['gain']:.2f}x of one machine alone, {most['cpu_efficiency']:.0%} of its tokens a processor second"
+    verdict = Verdict(what=f"gain of {most['members']} members", goal="none set", found=said, met=None)
+    return Section(title="e. Gain", lines=lines, verdicts=[verdict])
+
+
+SECTIONS: dict[str, tuple[str, Callable[[Found], Section]]] = {
+    "quality": ("a. Quality at equal tokens", quality),
+    "links": ("b. Speed over slow links", links),
+    "codecs": ("c. Compression cost", codecs),
+    "hub": ("d. The hub", hub),
+    "gain": ("e. Gain", gain),
+}
+
+
+def render(data: Mapping[str, Found]) -> str:
+    """The page, from the results by script; one that is missing is said to be missing."""
+    sections = [_section(name, data.get(name)) for name in SECTIONS]
+    verdicts = [verdict for section in sections for verdict in section.verdicts]
+    summary = [[v.what, v.goal, v.found, v.word] for v in verdicts]
+    lines = [
+        "# Measurements",
+        "",
+        "Written by `make bench` from the runs recorded in bench/data; bench/README.md says how each is made. "
+        "Not to be edited.",
+        *table(("what", "goal", "found", "goal met"), summary),
+    ]
+    for section in sections:
+        lines += [f"## {section.title}", "", *section.lines, ""]
+    return "\n".join(_without_doubles(lines)).rstrip() + "\n"
+
+
+def _section(name: str, found: Found | None) -> Section:
+    title, make = SECTIONS[name]
+    if found is None:
+        missing = Verdict(what=title[3:].lower(), goal="", found=NOT_RUN, met=None)
+        return Section(title=title, lines=[f"Not run yet: `make bench-{name}`."], verdicts=[missing])
+    return make(found)
+
+
+def _without_doubles(lines: Sequence[str]) -> list[str]:
+    kept: list[str] = []
+    for line in lines:
+        if line or (kept and kept[-1]):
+            kept.append(line)
+    return kept
+
+
+def load(folder: Path) -> dict[str, Found]:
+    """The results that are there."""
+    files = {name: folder / f"{name}.json" for name in SECTIONS}
+    return {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Render bench/results.md from bench/data.")
+    parser.add_argument("--data", type=Path, default=Path("bench/data"))
+    parser.add_argument("--out", type=Path, default=Path("bench/results.md"))
+    arguments = parser.parse_args()
+    arguments.out.write_text(render(load(arguments.data)))
+    print(f"wrote {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""A hub for all end-to-end tests of a process, and texts to train on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+import torch
+
+from commonweal.pool.client import PoolClient
+from e2e_pool import HubProcess, write_texts
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_texts(tmp_path_factory.mktemp("data") / "texts")
+
+
+@pytest.fixture(scope="session")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where jobs keep their tokens."""
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+    """Used by many tests: nobody kills this one."""
+    hub = HubProcess(tmp_path_factory.mktemp("hub"))
+    try:
+        hub.start()
+        yield hub
+    finally:
+        hub.stop()
+
+
+@pytest.fixture
+def client(hub: HubProcess) -> Iterator[PoolClient]:
+    client = hub.client()
+    yield client
+    client.close()

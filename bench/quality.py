@@ -5,7 +5,8 @@
     python bench/quality.py --list
 
 Every run trains a Llama of 0.1 million parameters (a few: 0.8 million, the demo's size) from scratch on the text of the
-Python standard library, as bytes, with four simulated members. Bytes are one member's, up plus down, from the first step to the last;
+Python standard library, as bytes, with four simulated members. Bytes are one member's, up plus down, from the
+first step to the last;
 ``reduction`` is against per-step all-reduce in float32 (4 bytes a parameter up and 4 down at each step). The first
 download of the initial weights, which every way has, is not counted. Each finished run is added to the file
 at once and never done again, so the script can be stopped and started.
@@ -111,6 +112,12 @@ def ways() -> list[Way]:
             name="CocktailSGD, every step", seeds=(0,), sync=step, outer=PLAIN, up="cocktail", down="cocktail"
         )
     )
+    table.append(
+        Way(name="DiLoCo H=25, fp32, 400 steps", steps=400, sync=every(25), outer=DILOCO, beta2=0.99)
+    )
+    table += [
+        pooled(f"recipe, {codec}, 400 steps", codec, codec, steps=400) for codec in codecs if codec != "int2"
+    ]
     for steps, seeds in ((400, (0, 1, 2)), (3600, (0,)), (12_000, (0,))):
         table.append(Way(name=f"all-reduce, {steps} steps", steps=steps, seeds=seeds))
         table.append(pooled(f"recipe, int2, {steps} steps", "int2", "int2", steps=steps, seeds=seeds))

@@ -26,6 +26,7 @@ from commonweal.core.clock import Clock, SystemClock
 from commonweal.core.database import Database
 from commonweal.core.errors import NotAuthorized, Unavailable, UserError
 from commonweal.core.work import JobFactory
+from commonweal.ledger.chain import seal
 from commonweal.pool import accounts, garbage, wire
 from commonweal.pool.access import has_keys, issue_key
 from commonweal.pool.api import blobs as blob_routes
@@ -43,6 +44,7 @@ log = logging.getLogger(__name__)
 
 LARGEST_BODY = 2**20
 LARGEST_JOB = 16 * 2**20
+_SEAL_SECONDS = 5.0
 _GATHER_SECONDS = 0.05  # results that come at the same time are looked at together
 
 
@@ -161,7 +163,10 @@ async def _running(hub: Hub, settings: HubSettings, fault: Fault) -> AsyncIterat
     listening = asyncio.create_task(
         listen(hub.database.dsn(), channels, reconnected=hub.waiting.wake_all), name="listen"
     )
-    threads = [threading.Thread(target=_collect, args=(hub, settings, loops), name="garbage", daemon=True)]
+    threads = [
+        threading.Thread(target=_collect, args=(hub, settings, loops), name="garbage", daemon=True),
+        threading.Thread(target=_seal, args=(hub, loops), name="seal", daemon=True),
+    ]
     if settings.fold:
         foreman = Foreman(
             hub.database,
@@ -226,6 +231,16 @@ def _wait_after(error: Exception, loops: _Loops) -> None:
     else:
         log.error("foreman.failed", exc_info=error)
     loops.stop.wait(1.0)
+
+
+def _seal(hub: Hub, loops: _Loops) -> None:
+    """Every few seconds, give new journals their place in the chain."""
+    while not loops.stop.wait(_SEAL_SECONDS):
+        try:
+            with hub.database.transaction() as connection:
+                seal(connection)
+        except Exception as error:  # they are sealed the next time
+            log.warning("seal.waits error=%s", error)
 
 
 def _collect(hub: Hub, settings: HubSettings, loops: _Loops) -> None:

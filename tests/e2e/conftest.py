@@ -9,9 +9,9 @@ import pytest
 
 pytest.importorskip("torch")
 import torch
+from e2e_pool import HubProcess, write_texts
 
 from commonweal.pool.client import PoolClient
-from e2e_pool import HubProcess, write_texts
 
 
 @pytest.fixture(scope="session", autouse=True)

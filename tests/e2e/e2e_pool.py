@@ -30,7 +30,25 @@ PATIENCE = 180.0
 
 LEASE_SECONDS = 4.0
 
-_WORDS = "the a cat dog sees likes bites small big red bird house on in under and then".split()
+_WORDS = [
+    "the",
+    "a",
+    "cat",
+    "dog",
+    "sees",
+    "likes",
+    "bites",
+    "small",
+    "big",
+    "red",
+    "bird",
+    "house",
+    "on",
+    "in",
+    "under",
+    "and",
+    "then",
+]
 
 
 def wait_until(what: str, happened: Callable[[], Any], seconds: float = PATIENCE) -> Any:

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from commonweal.pool.client import PoolClient
 from e2e_pool import (
     HubProcess,
     MemberProcess,
@@ -21,6 +19,8 @@ from e2e_pool import (
     verdicts,
     wait_until,
 )
+
+from commonweal.pool.client import PoolClient
 
 LONG = {"steps": 1_000_000}
 ROUND = {"first_inner_steps": 12, "last_inner_steps": 12}

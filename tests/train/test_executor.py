@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from train_world import JOB, MEMBERS, World
 
 from commonweal.core.errors import CommonwealError, ConfigError, InvalidContribution
 from commonweal.core.work import MemberView, Task
@@ -15,7 +16,6 @@ from commonweal.train.local import LocalIO
 from commonweal.train.prepare import PreparedJob
 from commonweal.train.replica import open_model
 from commonweal.train.spec import JobSpec, WorkerSpec
-from conftest import JOB, MEMBERS, World
 
 
 def task_of(world: World, prepared: PreparedJob, **payload: Any) -> Task:

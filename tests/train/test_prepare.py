@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from train_world import World
 
 from commonweal.core.errors import CommonwealError, ConfigError, DataError
 from commonweal.core.hashing import BlobHash
 from commonweal.train.chain import state_from
 from commonweal.train.prepare import prepare_job
 from commonweal.train.spec import JobSpec, WorkerSpec
-from conftest import World
 
 
 def test_the_specification_is_whole(world: World) -> None:

@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 import pytest
+from train_world import World
 
 from commonweal.core.hashing import BlobHash
 from commonweal.train.chain import state_from
 from commonweal.train.codecs import Vector
 from commonweal.train.scoring import HeldOutScorer
 from commonweal.train.spec import JobSpec
-from conftest import World
 
 
 def scorer_of(world: World) -> tuple[HeldOutScorer, Vector]:

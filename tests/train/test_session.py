@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from train_world import MEMBERS, World
 
 from commonweal.core.config import from_table
 from commonweal.core.work import Outcome
@@ -24,7 +25,6 @@ from commonweal.train.prepare import PreparedJob
 from commonweal.train.session import Session
 from commonweal.train.spec import JobSpec, WorkerSpec
 from commonweal.train.state import TrainState
-from conftest import MEMBERS, World
 
 Change = Callable[[Outcome], Outcome | None]
 

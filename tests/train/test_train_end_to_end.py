@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from train_world import MEMBERS, Tampering, World, theta_of, verdicts, with_delta, with_report
 
 from commonweal.core.ids import MemberId
 from commonweal.core.work import Executor, Outcome, Task, WorkIO
@@ -25,7 +26,6 @@ from commonweal.train.prepare import PreparedJob
 from commonweal.train.scoring import HeldOutScorer
 from commonweal.train.spec import JobSpec
 from commonweal.train.state import TrainState
-from conftest import MEMBERS, Tampering, World, theta_of, verdicts, with_delta, with_report
 
 
 def honest() -> TrainExecutor:

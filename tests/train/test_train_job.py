@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from train_world import World
 
 from commonweal.core.blobs import Blobs
 from commonweal.core.errors import StorageFull
@@ -25,10 +26,9 @@ from commonweal.train.config import RoundSettings
 from commonweal.train.job import HeldOut, TrainJob
 from commonweal.train.prepare import PreparedJob
 from commonweal.train.record import RoundRecord
-from commonweal.train.state import TrainState
 from commonweal.train.schedule import outer_options
+from commonweal.train.state import TrainState
 from commonweal.train.terms import outer_schedule
-from conftest import World
 
 NOW = 1_000.0
 

@@ -7,7 +7,8 @@ import importlib.util
 import shutil
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -52,9 +53,44 @@ class Wishes:
 def lend(wishes: Wishes) -> None:
     """Work for the hub until ctrl-c. Raises UserError and NotAuthorized with what to do."""
     options = _options(wishes)
-    device = machine.choose_device(options.device)
     machine.give_way()
     machine.use_threads(options.threads)
+    with _joined(wishes, options) as (agent, stop), suppress(Stopped):
+        agent.run(stop)
+
+
+def write_service(wishes: Wishes, arguments: Sequence[str]) -> None:
+    """Write a systemd user unit that runs the same command, and say how to enable it. With a token the machine
+    joins first, so that the token need not stand in the file."""
+    options = _options(wishes)
+    if wishes.token:
+        with _joined(wishes, options):
+            pass
+    program = shutil.which("commonweal") or sys.argv[0]
+    folder = Path("~/.config/systemd/user").expanduser()
+    command = [str(Path(program).absolute()), *_without_token(arguments)]
+    made = service.write_service(command, folder, hub=hub_url(wishes.url))
+    console.out.print(f"wrote {console.safe(made.path)}; now run:")
+    for line in made.commands:
+        console.out.print(f"  {console.safe(line)}")
+
+
+def _without_token(arguments: Sequence[str]) -> list[str]:
+    """
+    >>> _without_token(["join", "URL", "--token", "secret", "--name", "a", "--token=secret"])
+    ['join', 'URL', '--name', 'a']
+    """
+    kept = [word for word in arguments if not word.startswith("--token=")]
+    while "--token" in kept:
+        at = kept.index("--token")
+        del kept[at : at + 2]
+    return kept
+
+
+@contextmanager
+def _joined(wishes: Wishes, options: AgentOptions) -> Iterator[tuple[Agent, threading.Event]]:
+    """The agent of a machine that is a member, and the event that ends it (ctrl-c sets it)."""
+    device = machine.choose_device(options.device)
     stop = threading.Event()
     client = HubClient(wishes.url, version=__version__)
     show = _show_json if wishes.json else _show
@@ -66,24 +102,11 @@ def lend(wishes: Wishes) -> None:
                 "this machine is not a member yet",
                 hint="give a join token with --token; the hub's operator has it",
             )
-        try:
-            platform = machine.measure(device, options.threads) if known is None else {}
+        platform = machine.measure(device, options.threads) if known is None else {}
+        with suppress(Stopped):
             agent.join(token=wishes.token, name=wishes.name, platform=platform, stop=stop)
-            agent.run(stop)
-        except Stopped:
-            pass
+            yield agent, stop
     client.close()
-
-
-def write_service(wishes: Wishes, arguments: Sequence[str]) -> None:
-    """Write a systemd user unit that runs the same command, and say how to enable it."""
-    _options(wishes)
-    program = shutil.which("commonweal") or sys.argv[0]
-    folder = Path("~/.config/systemd/user").expanduser()
-    made = service.write_service([str(Path(program).absolute()), *arguments], folder, hub=hub_url(wishes.url))
-    console.out.print(f"wrote {console.safe(made.path)}; now run:")
-    for command in made.commands:
-        console.out.print(f"  {console.safe(command)}")
 
 
 def _options(wishes: Wishes) -> AgentOptions:

@@ -62,11 +62,17 @@ def serve_hub(process: HubProcess) -> None:
             app, log_level="warning", timeout_keep_alive=75, timeout_graceful_shutdown=2, access_log=False
         )
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     try:
         server.run(sockets=[listener])
     finally:
         database.close()
         listener.close()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """That members' long polls are cut off when a hub stops is meant so, and no error."""
+    return not str(record.msg).startswith("Cancel ")
 
 
 def factories(blobs: Blobs, threads: int) -> dict[str, JobFactory]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import tempfile
 import time
 import typing
@@ -175,16 +176,26 @@ class Blobs:
         if self.keep(name):
             return self.size(name)
         with _translated(name):
-            size = int(obstore.head(self._store, _incoming(name))["size"])
-            digest = hashlib.sha256()
-            if size <= largest:
-                for piece in obstore.get(self._store, _incoming(name)).stream(CHUNK):
-                    digest.update(piece)
-            if size > largest or digest.hexdigest() != name:
-                obstore.delete(self._store, _incoming(name))
-                raise CorruptBlob(f"the upload for {name[:12]} has another hash or is too large")
-            obstore.copy(self._store, _incoming(name), _path(name))
+            # Who has the signed URL may still write to it, so what is checked is a copy out of its reach.
+            checked = f"{_incoming(name)}.{secrets.token_hex(8)}"
+            obstore.copy(self._store, _incoming(name), checked)
             obstore.delete(self._store, _incoming(name))
+            try:
+                size = self._check(name, checked, largest)
+                obstore.copy(self._store, checked, _path(name))
+            finally:
+                obstore.delete(self._store, checked)
+        return size
+
+    def _check(self, name: BlobHash, path: str, largest: int) -> int:
+        """The size of what lies at ``path`` if its hash is ``name``. Raises CorruptBlob."""
+        size = int(obstore.head(self._store, path)["size"])
+        digest = hashlib.sha256()
+        if size <= largest:
+            for piece in obstore.get(self._store, path).stream(CHUNK):
+                digest.update(piece)
+        if size > largest or digest.hexdigest() != name:
+            raise CorruptBlob(f"the upload for {name[:12]} has another hash or is too large")
         return size
 
 

@@ -74,5 +74,4 @@ def _require(*roles: Role) -> Callable[..., Caller]:
 Anyone = Annotated[Caller, Depends(_require("admin", "user", "member"))]
 Member = Annotated[Caller, Depends(_require("member"))]
 Joiner = Annotated[Caller, Depends(_require("join", "admin"))]
-User = Annotated[Caller, Depends(_require("user", "admin"))]
 Admin = Annotated[Caller, Depends(_require("admin"))]

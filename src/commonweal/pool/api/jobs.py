@@ -8,6 +8,7 @@ from fastapi import APIRouter, Body, Path, Query
 
 from commonweal.core.errors import Conflict, InsufficientCredits, NotFound
 from commonweal.pool import registry, wire
+from commonweal.pool.access import Caller
 from commonweal.pool.api.context import Anyone, HubDep
 from commonweal.pool.api.faults import documented
 
@@ -26,20 +27,20 @@ def submit(body: wire.NewJob, hub: HubDep, caller: Anyone) -> wire.JobView:
 @router.get("")
 def every(
     hub: HubDep,
-    _: Anyone,
+    caller: Anyone,
     status: wire.JobStatus | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> list[wire.JobView]:
     """The newest jobs first."""
     with hub.database.transaction() as connection:
-        return registry.list_jobs(connection, status=status, limit=limit)
+        return [_seen_by(caller, view) for view in registry.list_jobs(connection, status=status, limit=limit)]
 
 
 @router.get("/{job}", responses=documented(NotFound))
-def one(job: JobId, hub: HubDep, _: Anyone) -> wire.JobView:
+def one(job: JobId, hub: HubDep, caller: Anyone) -> wire.JobView:
     """One job."""
     with hub.database.transaction() as connection:
-        return registry.find_job(connection, job)
+        return _seen_by(caller, registry.find_job(connection, job))
 
 
 @router.get("/{job}/rounds", responses=documented(NotFound))
@@ -80,3 +81,11 @@ def resume(
     """Go on with a paused job, perhaps with a larger budget (micro-credits)."""
     with hub.database.transaction() as connection:
         return registry.resume(connection, job, caller, budget, hub.clock.now())
+
+
+def _seen_by(caller: Caller, view: wire.JobView) -> wire.JobView:
+    """A specification may name what those who do the work must not know (the text that they are scored on), so
+    members see only their own jobs' ones."""
+    if caller.role == "member" and view.owner != caller.owner:
+        return view.model_copy(update={"spec": {}})
+    return view

@@ -250,7 +250,9 @@ def measure(arguments: argparse.Namespace, folder: Path, name: str) -> dict[str,
         runs: dict[str, list[dict[str, Any]]] = {"free": [], "slow": [], "overlap": []}
         for turn in range(arguments.pairs):
             job = replace(base, train=replace(base.train, seed=turn))
-            ahead = replace(job, rounds=replace(job.rounds, overlap=True))
+            # Another seed, or the members would have its first weights in their caches.
+            other = replace(job.train, seed=1 + turn + arguments.pairs)
+            ahead = replace(job, train=other, rounds=replace(job.rounds, overlap=True))
             for way, pool, settings in (("free", free, job), ("slow", slow, job), ("overlap", slow, ahead)):
                 if way == "overlap" and turn >= arguments.overlap_runs:
                     continue

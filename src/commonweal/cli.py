@@ -51,7 +51,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 def main() -> None:
     """The entry point: errors become a message and an exit code, never a traceback."""
     try:
-        app(standalone_mode=False)
+        app(prog_name="commonweal", standalone_mode=False)
     except typer.Exit as error:
         sys.exit(error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
@@ -59,7 +59,7 @@ def main() -> None:
     except CommonwealError as error:
         console.print_error(error)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
+    except console.ReaderGone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:

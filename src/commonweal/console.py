@@ -25,12 +25,14 @@ from commonweal.pool import wire
 LINE = 78
 
 
-class _Console(Console):
-    """Whoever reads may stop reading: that ends the program, and is no error of it."""
+class ReaderGone(Exception):
+    """Whoever read the output has stopped reading: that ends the program, and is no error of it."""
 
+
+class _Console(Console):
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        raise BrokenPipeError
+        raise ReaderGone
 
 
 out = _Console(highlight=False, soft_wrap=True)
@@ -39,12 +41,19 @@ err = _Console(stderr=True, highlight=False, soft_wrap=True)
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
-    print(json.dumps(_plain(value), indent=2, ensure_ascii=False))
+    _print(json.dumps(_plain(value), indent=2, ensure_ascii=False))
 
 
 def print_json_line(value: Any) -> None:
     """One JSON document on one line: for streams of events."""
-    print(json.dumps(_plain(value), ensure_ascii=False), flush=True)
+    _print(json.dumps(_plain(value), ensure_ascii=False))
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise ReaderGone from None
 
 
 def print_error(error: CommonwealError) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -185,8 +187,11 @@ def test_leases_are_not_forged_shared_or_used_twice(
 ) -> None:
     alice, mallory = crowd["alice"], Mallory(crowd["mallory"], client, endless)
     thief = mallory.member
-    with Working([crowd["bob"]]):
-        hers, own = wait_until("a lease", alice.lease), mallory.lease()
+    with Working([crowd["bob"]]), ThreadPoolExecutor() as both, contextlib.ExitStack() as held:
+        asked = [both.submit(wait_until, "a lease", member.lease) for member in (alice, thief)]
+        hers, own = (future.result() for future in asked)
+        held.enter_context(alice.beating(hers))
+        held.enter_context(thief.beating(own))
         outcome, stolen = thief.compute(own), alice.compute(hers)
         with pytest.raises(Conflict):  # somebody else's lease
             thief.submit(hers, outcome)

@@ -22,7 +22,7 @@ from commonweal.core.database import Database, connect, start_embedded
 from commonweal.core.work import Json
 from commonweal.ledger.audit import verify
 from commonweal.pool import leases
-from commonweal.pool.foreman import Foreman, ForemanOptions
+from commonweal.pool.foreman import Foreman, ForemanOptions, _storable
 from commonweal.pool.schema import attempts, jobs, rounds, units
 
 PHASES = ["planned", "before fold", "folded", "paid", "recorded"]
@@ -193,7 +193,7 @@ def test_a_job_whose_code_fails_says_so_and_gives_its_budget_back(
 ) -> None:
     class Broken(CountingJob):
         def fold(self, state: Json, results: Any, now: float) -> Any:
-            raise ZeroDivisionError("by \0 nothing \ud800")
+            raise ZeroDivisionError("by \0 nothing")
 
     hub = start_hub(fold=False)
     job, member = enter_job(hub, rounds=1, units=1)
@@ -202,8 +202,12 @@ def test_a_job_whose_code_fails_says_so_and_gives_its_budget_back(
     member.submit(member.lease())
     assert steps.foreman.step(job, time.time())
     view = hub.job(job)
-    assert (view["status"], view["message"]) == ("failed", "ZeroDivisionError: by  nothing ?")
+    assert (view["status"], view["message"]) == ("failed", "ZeroDivisionError: by  nothing")
     assert next(b for b in hub.admin.get("/credits").json() if b["account"] == "operator")["held"] == 0
+
+
+def test_what_the_database_cannot_store_is_left_out_of_a_message() -> None:
+    assert _storable("by \0 nothing \ud800") == "by  nothing ?"
 
 
 def test_no_heartbeat_keeps_a_lease_for_ever(start_hub: Callable[..., Any], database: Database) -> None:

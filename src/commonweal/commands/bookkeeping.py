@@ -44,7 +44,7 @@ def verify(client: PoolClient, *, json: bool) -> None:
         console.out.print(
             f"the books hold: {audit.journals} journals sum to zero, {audit.accounts} accounts agree with them,\n"
             f"{shown(audit.issued)} credits issued; the export replays to the same\n"
-            f"head of the chain: {audit.position} {audit.head}"
+            f"head of the chain, journal {audit.position}:\n{audit.head}"
         )
     if problems or not audit.ok:
         raise BooksWrong(

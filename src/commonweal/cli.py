@@ -51,7 +51,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 def main() -> None:
     """The entry point: errors become a message and an exit code, never a traceback."""
     try:
-        app(prog_name="commonweal", standalone_mode=False)
+        code = app(prog_name="commonweal", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)  # typer makes 130 of ctrl-c, and returns it
     except typer.Exit as error:
         sys.exit(error.exit_code)
     except (typer.Abort, KeyboardInterrupt):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import signal
 import socket
 from dataclasses import dataclass
 from functools import partial
@@ -63,6 +64,8 @@ def serve_hub(process: HubProcess) -> None:
         )
     )
     logging.getLogger("uvicorn.error").addFilter(_is_news)
+    # uvicorn raises the signal that it ended by once more; a hub that was told to stop and did has done well.
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
     try:
         server.run(sockets=[listener])
     finally:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import psutil
@@ -90,7 +91,8 @@ def opened(folder: Path) -> Iterator[Stage]:
             admin_key=told["admin_key"],
             join_token=told["join_token"],
         )
-        yield stage
+        with _watched(stage):
+            yield stage
     finally:
         with _undisturbed():
             stop([*(stage.members.values() if stage else ()), hub])
@@ -172,6 +174,22 @@ def _announced(hub: Process, log: Path) -> dict[str, str]:
             raise ended("the hub", hub, log)
         time.sleep(0.05)
     raise DemoFailed(f"the hub did not start in {START_SECONDS:.0f} s", hint=f"read {log}")
+
+
+@contextlib.contextmanager
+def _watched(stage: Stage) -> Iterator[None]:
+    """Raise DemoFailed as soon as a process ends that should not, whatever is waited for at that moment (a hub that
+    has ended would be waited for by patient clients)."""
+
+    def child_changed(number: int, frame: FrameType | None) -> None:
+        stage.check()
+
+    before = signal.signal(signal.SIGCHLD, child_changed)
+    try:
+        stage.check()
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,10 @@ from commonweal.train.spec import WorkerSpec
 Get = Callable[[BlobHash], bytes]
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\Z")
+_LOADING = threading.Lock()
+"""transformers makes a model in a context that is the whole process's (tensors without data): a hub that opens the
+models of two jobs at once would find the one's weights missing."""
+
 _NOT_DATA = ("auto_map", "quantization_config", "attn_implementation", "experts_implementation")
 
 
@@ -51,7 +56,7 @@ def open_model(spec: WorkerSpec, get: Get, *, device: str = "cpu") -> tuple[Any,
 
     Raises ConfigError when the files do not make the model that the specification describes.
     """
-    with tempfile.TemporaryDirectory(prefix="commonweal-model-") as tmp:
+    with tempfile.TemporaryDirectory(prefix="commonweal-model-") as tmp, _LOADING:
         names = _write_files(Path(tmp), spec.files, get)
         if any(name.endswith(".safetensors") for name in names):
             model = load_checkpoint(tmp)

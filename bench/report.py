@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 Found = Mapping[str, Any]
 
 FEWER_BYTES_GOALS = ((1200, 300.0), (12_000, 1000.0))
@@ -280,7 +282,7 @@ def hub(found: Found) -> Section:
         *_heartbeat_table(found["heartbeats"]),
         "Folds (4 bits; read, decode, check, clip, average, outer step, encode, store; not scored):",
         *_fold_table(found["folds"]),
-        *_growth(found),
+        *_growth(found["folds"]),
     ]
     return Section(title="d. The hub", lines=lines, verdicts=_hub_verdicts(found))
 
@@ -303,7 +305,7 @@ def _lease_table(rows: Sequence[Found]) -> list[str]:
                 str(row["waiting"]),
                 str(row["units"]),
                 f"{1e3 * row['p50_seconds']:.0f}",
-                f"{1e3 * row['p99_seconds']:.0f}",
+                f"{1e3 * row['p99_seconds']:.0f}" if row["units"] >= 100 else "-",
                 f"{1e3 * row['worst_seconds']:.0f}",
                 f"{row['idle_cores']:.2f}",
                 f"{row['memory_bytes']['hub'] / 1e6:.0f}",
@@ -378,37 +380,48 @@ def _fold_table(rows: Sequence[Found]) -> list[str]:
     )
 
 
-def _growth(found: Found) -> list[str]:
-    growth = found["fold_growth"]
-    if growth is None:
+def _growth(rows: Sequence[Found]) -> list[str]:
+    """Least squares of processor seconds over ``parameters (outer + each * members)``."""
+    if len(rows) < 3:
         return []
+    millions = [[r["parameters"] / 1e6, r["parameters"] / 1e6 * r["members"]] for r in rows]
+    outer, each = 1e3 * np.linalg.lstsq(np.array(millions), np.array([r["cpu_seconds"] for r in rows]))[0]
     return [
-        f"By least squares a fold takes {growth['fixed_ms']:.0f} ms, and for every million parameters "
-        f"{growth['outer_ms_per_million']:.1f} ms and {growth['member_ms_per_million']:.1f} ms a member.",
+        f"By least squares a fold takes, for every million parameters, {outer:.1f} ms of the processor and "
+        f"{each:.1f} ms more for each member.",
         "",
     ]
 
 
 def _hub_verdicts(found: Found) -> list[Verdict]:
     many = min(found["leases"], key=lambda row: abs(row["waiting"] - 500))
-    best = max(found["heartbeats"], key=lambda one: one["registered"])
     fold = max(found["folds"], key=lambda row: (row["parameters"], row["members"]))
-    lease = f"p50 {1e3 * many['p50_seconds']:.0f} ms, p99 {1e3 * many['p99_seconds']:.0f} ms"
+    tail = (
+        f"p99 {1e3 * many['p99_seconds']:.0f} ms"
+        if many["units"] >= 100
+        else f"worst of {many['units']} {1e3 * many['worst_seconds']:.0f} ms"
+    )
+    lease = f"p50 {1e3 * many['p50_seconds']:.0f} ms, {tail}"
+    beats = sorted(one["members"] for one in found["heartbeats"])
+    kept = " to ".join(f"{count:,.0f}" for count in sorted({beats[0], beats[-1]}))
+    said = f"{kept} by heartbeats alone; {_members_a_core(found):,.0f} a core if they wait for work as well"
+    cost = (
+        f"{fold['cpu_ms_per_million_and_member']:.1f} ms of {fold['members']} members' {fold['parameters']:,}"
+    )
     return [
         Verdict(what=f"lease, {many['waiting']} members waiting", goal="none set", found=lease, met=None),
-        Verdict(
-            what="members a hub process keeps",
-            goal="none set",
-            found=f"{best['members']:,.0f} at 30 s",
-            met=None,
-        ),
-        Verdict(
-            what="fold",
-            goal="none set",
-            found=f"{fold['cpu_ms_per_million_and_member']:.1f} ms a million parameters and member",
-            met=None,
-        ),
+        Verdict(what="members a hub process keeps at 30 s", goal="none set", found=said, met=None),
+        Verdict(what="fold, a million parameters and member", goal="none set", found=cost, met=None),
     ]
+
+
+def _members_a_core(found: Found) -> float:
+    """What a waiting member's polls cost, and its heartbeats, hub and database together."""
+    most = max(found["leases"], key=lambda row: row["waiting"])
+    rows = [row for one in found["heartbeats"] for row in one["rows"] if row["kept"]]
+    beat = statistics.median(sum(row["cpu_ms_per_heartbeat"].values()) for row in rows) if rows else 0.0
+    seconds = found["settings"]["heartbeat_seconds"]
+    return float(1 / (most["idle_cores"] / most["waiting"] + beat / 1e3 / seconds))
 
 
 def gain(found: Found) -> Section:

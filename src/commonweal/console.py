@@ -59,8 +59,8 @@ def _print(text: str) -> None:
 def print_error(error: CommonwealError) -> None:
     """What went wrong, and what to do next."""
     err.print(f"[bold red]error:[/] {safe(error.message)}")
-    if error.hint:
-        err.print(f"  {safe(error.hint)}")
+    for line in (error.hint or "").splitlines():
+        err.print(f"  {safe(line)}")
 
 
 def safe(text: object) -> str:

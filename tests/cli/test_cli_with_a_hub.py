@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,8 +32,10 @@ HOSTILE = "\x9b31m[bold red]evil[/]\u202e"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cli")
+def folder() -> Iterator[Path]:
+    """Not one of pytest's: root's embedded PostgreSQL runs as another user, who has no way to those."""
+    with tempfile.TemporaryDirectory(prefix="commonweal-tests-", ignore_cleanup_errors=True) as made:
+        yield Path(made)
 
 
 @pytest.fixture(scope="module")

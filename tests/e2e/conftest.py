@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,10 +33,33 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("work")
 
 
+@contextmanager
+def place() -> Iterator[Path]:
+    """A folder for a hub. Not one of pytest's: the embedded PostgreSQL of root runs as another user, and whenever a
+    pytest starts it takes that user's way to them."""
+    folder = Path(tempfile.mkdtemp(prefix="commonweal-tests-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def hub_folder() -> Iterator[Path]:
+    with place() as folder:
+        yield folder
+
+
 @pytest.fixture(scope="session")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+def session_hub_folder() -> Iterator[Path]:
+    with place() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def hub(session_hub_folder: Path) -> Iterator[HubProcess]:
     """Used by many tests: nobody kills this one."""
-    hub = HubProcess(tmp_path_factory.mktemp("hub"))
+    hub = HubProcess(session_hub_folder)
     try:
         hub.start()
         yield hub

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,9 @@ def _assert_nothing_is_left(folder: Path) -> None:
     wait_until(f"everything ends: {_left_behind(folder)}", lambda: not _left_behind(folder), 60)
 
 
-def _start(folder: Path) -> subprocess.Popen[str]:
+@contextmanager
+def _started(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A demo that is over, one way or another, when the block is."""
     command = [
         sys.executable,
         "-u",
@@ -41,18 +45,27 @@ def _start(folder: Path) -> subprocess.Popen[str]:
         "--folder",
         str(folder / "demo"),
     ]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.communicate(timeout=60)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_demo_shows_what_it_claims(tmp_path: Path) -> None:
+def test_the_demo_shows_what_it_claims(hub_folder: Path) -> None:
     """Twice over one folder: the first run is cut off by SIGTERM while members work."""
-    folder = tmp_path / "demo"
-    first = _start(tmp_path)
-    wait_until("the first member works", lambda: '"progressed"' in _text(folder / "ada.log"), PATIENCE)
-    first.terminate()
-    assert first.wait(60) == 130
+    folder = hub_folder / "demo"
+    with _started(hub_folder) as first:
+        wait_until("the first member works", lambda: '"progressed"' in _text(folder / "ada.log"), PATIENCE)
+        first.terminate()
+        first.communicate(timeout=60)
+        assert first.returncode == 130
     _assert_nothing_is_left(folder)
     done = commonweal("demo", "--minutes", "0.5", "--folder", str(folder), seconds=800)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -74,16 +87,17 @@ def test_the_demo_shows_what_it_claims(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_demo_whose_hub_dies_says_so(tmp_path: Path) -> None:
-    folder = tmp_path / "demo"
-    demo = _start(tmp_path)
-    wait_until("a member has joined", lambda: '"joined"' in _text(folder / "ada.log"), PATIENCE)
-    hub = next(child for child in psutil.Process(demo.pid).children() if "hub" in child.cmdline())
-    hub.send_signal(signal.SIGKILL)
-    said, _ = demo.communicate(timeout=PATIENCE)
+def test_a_demo_whose_hub_dies_says_so(hub_folder: Path) -> None:
+    folder = hub_folder / "demo"
+    with _started(hub_folder) as demo:
+        wait_until("a member has joined", lambda: '"joined"' in _text(folder / "ada.log"), PATIENCE)
+        hub = next(child for child in psutil.Process(demo.pid).children() if "hub" in child.cmdline())
+        hub.send_signal(signal.SIGKILL)
+        said, _ = demo.communicate(timeout=PATIENCE)
     assert demo.returncode == 1, said
     assert "the hub ended unexpectedly" in said
     assert "hub.log" in said
+    assert "\N{REPLACEMENT CHARACTER}" not in said
     assert "Traceback" not in said
     _assert_nothing_is_left(folder)
 

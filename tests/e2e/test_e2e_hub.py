@@ -20,8 +20,8 @@ from e2e_pool import (
 
 
 @pytest.fixture
-def own_hub(tmp_path: Path) -> Iterator[HubProcess]:
-    hub = HubProcess(tmp_path / "hub")
+def own_hub(hub_folder: Path) -> Iterator[HubProcess]:
+    hub = HubProcess(hub_folder)
     try:
         hub.start()
         yield hub

@@ -110,6 +110,11 @@ def lease(
     return None
 
 
+def is_queued(connection: sa.Connection, unit: str) -> bool:
+    """Whether a unit is still to be had."""
+    return connection.scalar(sa.select(units.c.status).where(units.c.id == unit)) == "queued"
+
+
 def renew(
     connection: sa.Connection, member: MemberId, progress: wire.Progress, *, ttl: float, now: float
 ) -> bool:

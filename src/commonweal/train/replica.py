@@ -31,6 +31,7 @@ from commonweal.train.spec import WorkerSpec
 Get = Callable[[BlobHash], bytes]
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\Z")
+
 _LOADING = threading.Lock()
 """transformers makes a model in a context that is the whole process's (tensors without data): a hub that opens the
 models of two jobs at once would find the one's weights missing."""
@@ -56,12 +57,13 @@ def open_model(spec: WorkerSpec, get: Get, *, device: str = "cpu") -> tuple[Any,
 
     Raises ConfigError when the files do not make the model that the specification describes.
     """
-    with tempfile.TemporaryDirectory(prefix="commonweal-model-") as tmp, _LOADING:
+    with tempfile.TemporaryDirectory(prefix="commonweal-model-") as tmp:
         names = _write_files(Path(tmp), spec.files, get)
-        if any(name.endswith(".safetensors") for name in names):
-            model = load_checkpoint(tmp)
-        else:
-            model = _from_config(Path(tmp))
+        with _LOADING:
+            if any(name.endswith(".safetensors") for name in names):
+                model = load_checkpoint(tmp)
+            else:
+                model = _from_config(Path(tmp))
     if spec.lora is not None:
         model = add_adapters(model, _lora(spec.lora), seed=0)
     layout = Layout.from_json(spec.layout)

@@ -79,7 +79,9 @@ async def _wait_for_work(
                 hub.waiting.pass_on(waiter, heard)
                 return None
             found = await run_in_threadpool(_try_lease, hub, member, body, waited)
-            if heard is not None and (found is None or found.unit != heard.unit):
+            # What another has taken meanwhile is no reason to wake everybody who waits, one after the other.
+            missed = heard is not None and (found is None or found.unit != heard.unit)
+            if missed and heard and await run_in_threadpool(_is_queued, hub, heard.unit):
                 hub.waiting.pass_on(waiter, heard)
             if found is not None:
                 return found
@@ -106,6 +108,11 @@ def _try_lease(hub: Hub, member: MemberId, body: wire.LeaseRequest, waited: bool
         found = leases.lease(connection, member, body, ttl=hub.options.lease_seconds, now=now)
         seen(connection, member, state="working" if found else "idle", now=now, free_memory=body.free_memory)
     return found
+
+
+def _is_queued(hub: Hub, unit: str) -> bool:
+    with hub.database.transaction() as connection:
+        return leases.is_queued(connection, unit)
 
 
 def _has_left(connection: sa.Connection, member: MemberId) -> bool:

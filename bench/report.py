@@ -108,7 +108,7 @@ def _quality_at(steps: int, runs: Sequence[Found]) -> tuple[list[Verdict], list[
         loss = f"{statistics.fmean(losses):.4f}{spread}"
         rows.append([name, str(steps), str(len(seeds)), loss, change, f"{fewer:,.0f}x"])
         wanted = dict(FEWER_BYTES_GOALS).get(steps)
-        if wanted and worse is not None and fewer >= wanted and (best is None or worse < best[0]):
+        if wanted and worse is not None and round(fewer) >= wanted and (best is None or worse < best[0]):
             best = (worse, fewer, name)
     return _quality_verdict(steps, best), rows
 

@@ -12,7 +12,7 @@ demo: setup ## a hub, three members, a model trained, one member killed: MINUTES
 	$(BIN)/commonweal demo --minutes $(MINUTES)
 
 test: setup ## every test
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 check: setup ## style, types, layers, and every test
 	$(BIN)/ruff check .

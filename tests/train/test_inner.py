@@ -12,14 +12,9 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig, Mamba2Config, RwkvConfig
 
-from commonweal.train.inner import (
-    InnerOptimizer,
-    InnerOptions,
-    read_vector,
-    run_steps,
-    trainable_names,
-    write_vector,
-)
+from commonweal.train.inner import read_vector, run_steps, trainable_names, write_vector
+from commonweal.train.muon import orthogonalized
+from commonweal.train.optimizer import InnerOptimizer, InnerOptions
 
 torch.set_num_threads(1)
 
@@ -65,14 +60,15 @@ def counting(seed: int = 0) -> Iterator[np.ndarray[Any, Any]]:
         yield (rng.integers(0, 32, (4, 1)) + np.arange(16)) % 32
 
 
-def optimizer_of(model: nn.Module, **options: float) -> InnerOptimizer:
+def optimizer_of(model: nn.Module, **options: Any) -> InnerOptimizer:
     return InnerOptimizer(model, trainable_names(model), InnerOptions(**options))
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("architecture", sorted(CONFIGS))
-def test_every_architecture_learns(architecture: str) -> None:
-    optimizer = optimizer_of(tiny(architecture))
-    report = run_steps(optimizer, counting(), 40, lambda step: 1e-2)
+def test_every_architecture_learns(architecture: str, optimizer: str) -> None:
+    inner = optimizer_of(tiny(architecture), optimizer=optimizer)
+    report = run_steps(inner, counting(), 40, lambda step: 1e-2)
     assert np.mean(report.losses[-5:]) < report.losses[0] - 0.3
     assert report.tokens == 40 * 4 * 16
     assert not report.stopped
@@ -180,13 +176,71 @@ def test_it_stops_when_told_and_keeps_what_was_done() -> None:
     assert report.stopped
 
 
+def test_muon_is_torchs_for_hidden_matrices_and_adamw_for_all_else() -> None:
+    model, reference = tiny(), tiny()
+    run_steps(optimizer_of(model, optimizer="muon", grad_clip=0.0), counting(), 4, lambda step: 1e-3)
+    named = dict(reference.named_parameters())
+    tables = {"model.embed_tokens.weight", "lm_head.weight"} & set(named)
+    hidden = [p for name, p in named.items() if p.dim() == 2 and name not in tables]
+    muon = torch.optim.Muon(hidden, lr=1e-3, weight_decay=0.1, momentum=0.95, adjust_lr_fn="match_rms_adamw")
+    groups = [
+        {"params": [named[name] for name in tables], "weight_decay": 0.1},
+        {"params": [p for p in named.values() if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    adam = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.99))
+    for ids in itertools.islice(counting(), 4):
+        tokens = torch.from_numpy(ids)
+        reference(input_ids=tokens, labels=tokens).loss.backward()
+        for step in (muon, adam):
+            step.step()
+            step.zero_grad()
+    names = trainable_names(model)
+    assert read_vector(model, names) == pytest.approx(read_vector(reference, names), abs=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (8, 40), (40, 8)])
+def test_orthogonalized_is_near_the_orthogonal_factor(shape: tuple[int, int]) -> None:
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    u, _, vh = torch.linalg.svd(matrix, full_matrices=False)
+    way = orthogonalized(matrix)
+    assert torch.linalg.svdvals(way).sub(1).abs().max() < 0.35
+    assert torch.nn.functional.cosine_similarity(way.flatten(), (u @ vh).flatten(), dim=0) > 0.97
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_saved_optimizer_goes_on_as_if_nothing_had_been(optimizer: str) -> None:
+    def steps(of: InnerOptimizer, first: int, count: int) -> None:
+        batches = itertools.islice(counting(), first, None)
+        run_steps(of, batches, count, lambda step: 1e-2)
+
+    whole, first, second = (optimizer_of(tiny(), optimizer=optimizer) for _ in range(3))
+    steps(whole, 0, 6)
+    steps(first, 0, 3)
+    write_vector(second.model, second.names, read_vector(first.model, first.names))
+    second.load_state(first.state())
+    steps(second, 3, 3)
+    assert (
+        read_vector(whole.model, whole.names).tobytes() == read_vector(second.model, second.names).tobytes()
+    )
+
+
 def test_out_of_time_it_still_takes_one_step() -> None:
     report = run_steps(optimizer_of(tiny()), counting(), 10, lambda step: 1e-3, seconds=0.0)
     assert len(report.losses) == 1
     assert report.stopped
 
 
-@pytest.mark.parametrize("bad", [{"beta1": 1.0}, {"eps": 0.0}, {"weight_decay": -1.0}, {"grad_clip": -1.0}])
-def test_impossible_options_are_refused(bad: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"beta1": 1.0},
+        {"momentum": 1.0},
+        {"optimizer": "sgd"},
+        {"eps": 0.0},
+        {"weight_decay": -1.0},
+        {"grad_clip": -1.0},
+    ],
+)
+def test_impossible_options_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):
         InnerOptions(**bad)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -96,8 +97,8 @@ def test_a_faster_link_never_harms_more(here: Situation, factor: float) -> None:
     if before.within_share:
         assert after.within_share
         assert after.chosen.harm <= before.chosen.harm
-    else:
-        assert after.chosen.share <= before.chosen.share
+    elif not after.within_share:
+        assert after.chosen.slowdown <= before.chosen.slowdown
 
 
 def test_overlap_hides_a_transfer_that_is_shorter_than_the_computing() -> None:
@@ -108,11 +109,37 @@ def test_overlap_hides_a_transfer_that_is_shorter_than_the_computing() -> None:
     assert "while computing" in plan.reason
 
 
-def test_when_nothing_fits_it_says_so_and_waits_as_little_as_it_can() -> None:
+def test_when_nothing_fits_it_says_so_and_takes_the_quickest_way_to_the_same_loss() -> None:
     plan = plan_communication(situation(link=1e3, parameters=10**9), OPTIONS)
     assert not plan.within_share
-    assert plan.chosen.codec == "topk"
+    assert (plan.chosen.codec, plan.chosen.stretch) == ("topk", 4)
     assert "too slow" in plan.reason
+
+
+def test_latency_that_no_codec_shortens_is_no_reason_for_harm() -> None:
+    here = situation(link=1e9, parameters=1_000_000, inner_steps=4, step=0.01)
+    plan = plan_communication(here, PlannerOptions(latency_seconds=0.2, most_stretch=1))
+    assert not plan.within_share
+    assert plan.chosen.harm == 0.0
+
+
+def test_while_the_weights_are_young_members_meet_as_often_as_the_schedule_says() -> None:
+    here = {"link": 1e6, "parameters": 920_000, "inner_steps": 4, "step": 0.4}
+    young = plan_communication(situation(**here, young=True), OPTIONS)
+    grown = plan_communication(situation(**here), OPTIONS)
+    assert (young.chosen.stretch, young.chosen.fragments) == (1, 1)
+    assert grown.chosen.stretch * grown.chosen.fragments > 1
+    assert "young" in young.reason
+
+
+@settings(deadline=None)
+@given(situations)
+def test_overlap_is_not_for_young_weights_unless_waiting_would_take_longer(here: Situation) -> None:
+    young = plan_communication(replace(here, young=True), OPTIONS)
+    alone = plan_communication(replace(here, young=True), replace(OPTIONS, most_fragments=1))
+    assert young.chosen.slowdown <= alone.chosen.slowdown
+    if young.chosen.fragments > 1:
+        assert alone.chosen.slowdown > 1 + OPTIONS.steps_per_loss * OPTIONS.young_times * OPTIONS.overlap_harm
 
 
 @pytest.mark.parametrize("cost", CODEC_COSTS, ids=lambda cost: cost.name)

@@ -13,7 +13,8 @@ from torch import nn
 
 from commonweal.core.errors import InvalidContribution
 from commonweal.train.codecs import make_codec
-from commonweal.train.inner import InnerOptions, read_vector, trainable_names
+from commonweal.train.inner import read_vector, trainable_names
+from commonweal.train.optimizer import InnerOptions
 from commonweal.train.outer import OuterOptions
 from commonweal.train.simulate import Method, Point, fold, simulate_all_reduce, simulate_pool
 

@@ -27,6 +27,7 @@ from commonweal.train.codecs import make_codec
 from commonweal.train.contributions import HUGE
 
 Weights = Literal["equal", "tokens"]
+Optimizer = Literal["adamw", "muon"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +36,15 @@ class InnerSettings:
     accepted tokens of all members; give one of them.
 
     The learning rate warms up over the ``warmup`` share of the job and decays by a cosine to ``final_lr``
-    times ``lr``; it follows the job's own step, not a member's.
+    times ``lr``; it follows the job's own step, not a member's. ``optimizer`` muon is for matrices between
+    embedding and output, with AdamW for all else; it wants a larger ``lr``.
     """
 
     steps: int | None = None
     tokens: int | None = None
     seq_len: int = 128
     batch_size: int = 8
+    optimizer: Optimizer = "adamw"
     lr: float = 3e-3
     final_lr: float = 0.05
     warmup: float = 0.05

@@ -1,4 +1,4 @@
-"""Inner steps: AdamW on one member's machine, between two synchronizations.
+"""Inner steps: what one member does on its machine between two synchronizations.
 
 The only module here that needs torch besides the simulation; the hub never imports it. A model is anything
 that takes ``input_ids`` and ``labels`` and answers with a ``loss`` (every causal language model of transformers);
@@ -18,25 +18,9 @@ import torch
 from torch import nn
 
 from commonweal.train.codecs import Vector
+from commonweal.train.optimizer import InnerOptimizer
 
 LearningRate = Callable[[int], float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InnerOptions:
-    """AdamW's settings. Weight decay spares vectors (norms and biases), as is usual for language models."""
-
-    beta1: float = 0.9
-    beta2: float = 0.99
-    eps: float = 1e-8
-    weight_decay: float = 0.1
-    grad_clip: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
-            raise ValueError("beta1, beta2: must be at least 0 and below 1")
-        if self.eps <= 0 or self.weight_decay < 0 or self.grad_clip < 0:
-            raise ValueError("eps: must be above 0; weight_decay, grad_clip: must not be negative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,53 +57,6 @@ def write_vector(model: nn.Module, names: Sequence[str], vector: Vector) -> None
             part = vector[offset : offset + parameter.numel()]
             parameter.copy_(torch.from_numpy(np.ascontiguousarray(part)).reshape(parameter.shape))
             offset += parameter.numel()
-
-
-class InnerOptimizer:
-    """AdamW over the named parameters of a model, kept by its member from round to round."""
-
-    def __init__(self, model: nn.Module, names: Sequence[str], options: InnerOptions) -> None:
-        self.model = model
-        self.names = list(names)
-        self.options = options
-        parameters = dict(model.named_parameters())
-        self._parameters = [parameters[name] for name in self.names]
-        groups = [
-            {"params": [p for p in self._parameters if p.dim() >= 2], "weight_decay": options.weight_decay},
-            {"params": [p for p in self._parameters if p.dim() < 2], "weight_decay": 0.0},
-        ]
-        betas = (options.beta1, options.beta2)
-        self._adam = torch.optim.AdamW(
-            [g for g in groups if g["params"]], lr=0.0, betas=betas, eps=options.eps
-        )
-
-    def step(self, lr: float) -> None:
-        """One AdamW step along the gradients that are there, then forget them."""
-        if self.options.grad_clip:
-            torch.nn.utils.clip_grad_norm_(self._parameters, self.options.grad_clip)
-        for group in self._adam.param_groups:
-            group["lr"] = lr
-        self._adam.step()
-        self._adam.zero_grad(set_to_none=True)
-
-    def state(self) -> dict[str, torch.Tensor]:
-        """The moments by parameter name, flat enough for safetensors."""
-        tensors: dict[str, torch.Tensor] = {}
-        for name, parameter in zip(self.names, self._parameters, strict=True):
-            for key, value in self._adam.state.get(parameter, {}).items():
-                tensors[f"{key}:{name}"] = value
-        return tensors
-
-    def load_state(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Take up what :meth:`state` gave."""
-        for name, parameter in zip(self.names, self._parameters, strict=True):
-            found = {
-                key: tensors[f"{key}:{name}"].clone()
-                for key in ("step", "exp_avg", "exp_avg_sq")
-                if f"{key}:{name}" in tensors
-            }
-            if found:
-                self._adam.state[parameter] = found
 
 
 def run_steps(

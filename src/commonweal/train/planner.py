@@ -2,8 +2,12 @@
 
 From measured links, step times and codec costs, never from claims. Everything is a pure function of the
 :class:`Situation`; the answer carries the candidates that it was chosen from, so that a round's record can show
-why. Harm is the relative loss that each choice cost in experiments (docs/training.md); what matters is its order.
-Of what does equal harm the fewest bytes are taken: home links have data limits.
+why. Harm is the relative loss that each choice cost in experiments (docs/training.md). Of what does equal harm the
+fewest bytes are taken: home links have data limits.
+
+The share is not kept at any price. While the weights are young (H still grows) members that meet seldom lose progress
+that they never make up for, and on a link that is too slow for every choice, least waiting can mean most harm. Then
+the quickest way to the same loss is taken: waiting and harm in one number, :attr:`Choice.slowdown`.
 """
 
 from __future__ import annotations
@@ -89,13 +93,17 @@ CODEC_COSTS: tuple[CodecCost, ...] = (
 class PlannerOptions:
     """``share`` is how much of a round may be waiting for the network. H may be stretched up to
     ``most_stretch`` times, each doubling at ``doubling_harm``; overlapping communication with the next inner
-    steps makes updates late and costs ``overlap_harm``."""
+    steps makes updates late and costs ``overlap_harm``. Both cost ``young_times`` as much while the weights are young.
+    ``steps_per_loss`` is how many times its own share of the loss a harm costs in steps: near a run's middle a loss 1%
+    lower takes about 6% more steps (bench/quality.py's curves)."""
 
     share: float = 0.05
     most_stretch: int = 4
     doubling_harm: float = 0.015
     most_fragments: int = 8
     overlap_harm: float = 0.04
+    young_times: float = 4.0
+    steps_per_loss: float = 6.0
     latency_seconds: float = 0.2
 
     def __post_init__(self) -> None:
@@ -107,12 +115,13 @@ class PlannerOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """What the next rounds are like: ``inner_steps`` is H as the schedule has it."""
+    """What the next rounds are like: ``inner_steps`` is H as the schedule has it, ``young`` whether it still grows."""
 
     members: tuple[MemberSpeed, ...]
     parameters: int
     inner_steps: int
     fold_seconds: float = 0.0
+    young: bool = False
 
     def __post_init__(self) -> None:
         if not self.members or self.parameters < 1 or self.inner_steps < 1 or self.fold_seconds < 0:
@@ -122,7 +131,7 @@ class Situation:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """One way to communicate and what it comes to. ``fragments=1`` waits for the update; more send a fragment at
-    a time while the next inner steps run."""
+    a time while the next inner steps run. ``slowdown`` is the time to the same loss, against computing alone."""
 
     codec: str
     stretch: int
@@ -133,6 +142,7 @@ class Choice:
     bytes_up: float
     bytes_down: float
     harm: float
+    slowdown: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +159,8 @@ class CommunicationPlan:
 def plan_communication(
     situation: Situation, options: PlannerOptions, costs: Sequence[CodecCost] = CODEC_COSTS
 ) -> CommunicationPlan:
-    """The least harmful choice whose waiting is within the share; if there is none, the least waiting."""
+    """The least harmful choice whose waiting is within the share; the quickest to the same loss if there is none, or
+    while the weights are young."""
     stretches = [s for s in (1, 2, 4, 8, 16) if s <= options.most_stretch]
     fragments = [f for f in (1, 2, 4, 8, 16) if f <= options.most_fragments]
     choices = [
@@ -157,18 +168,18 @@ def plan_communication(
         for cost, stretch, parts in product(costs, stretches, fragments)
     ]
     fitting = [c for c in choices if c.share <= options.share]
-    if fitting:
+    if fitting and not situation.young:
         best = min(fitting, key=lambda c: (c.harm, c.bytes_up, c.fragments))
     else:
-        best = min(choices, key=lambda c: (c.share, c.harm))
+        best = min(choices, key=lambda c: (c.slowdown, c.bytes_up, c.fragments))
     gentler = [c for c in choices if c.harm < best.harm]
     rejected = min(gentler, key=lambda c: (c.share, c.harm), default=None)
     return CommunicationPlan(
         chosen=best,
-        within_share=bool(fitting),
+        within_share=best.share <= options.share,
         considered=len(choices),
         least_harmful_rejected=rejected,
-        reason=_reason(best, rejected, options, bool(fitting)),
+        reason=_reason(best, rejected, options, situation.young),
     )
 
 
@@ -188,6 +199,8 @@ def evaluate_choice(
     else:  # every fragment has the time of H / fragments steps to travel; only what is longer is waited for
         late = transfer / fragments + options.latency_seconds - computing / fragments
         waiting = coding + fragments * max(0.0, late)
+    seldom = options.doubling_harm * log2(stretch) + options.overlap_harm * (fragments > 1)
+    harm = cost.harm + seldom * (options.young_times if situation.young else 1.0)
     return Choice(
         codec=cost.name,
         stretch=stretch,
@@ -197,17 +210,19 @@ def evaluate_choice(
         round_seconds=waiting + computing,
         bytes_up=size,
         bytes_down=size,
-        harm=cost.harm + options.doubling_harm * log2(stretch) + options.overlap_harm * (fragments > 1),
+        harm=harm,
+        slowdown=(1 + waiting / computing) * (1 + options.steps_per_loss * harm),
     )
 
 
-def _reason(best: Choice, rejected: Choice | None, options: PlannerOptions, fits: bool) -> str:
+def _reason(best: Choice, rejected: Choice | None, options: PlannerOptions, young: bool) -> str:
     what = f"{best.codec}, H x {best.stretch}" + (
         f", {best.fragments} fragments sent while computing" if best.fragments > 1 else ""
     )
     text = f"{what}: waiting is {best.share:.1%} of a round"
-    if not fits:
-        return f"{text}, the least there is; the links are too slow for {options.share:.0%}"
+    if best.share > options.share:
+        why = "while the weights are young" if young else f"the links are too slow for {options.share:.0%}"
+        return f"{text}, and the same loss is reached soonest so; {why}"
     if rejected is None:
         return f"{text}, within {options.share:.0%}, and nothing does less harm"
     return f"{text}, within {options.share:.0%}; all that does less harm waits {rejected.share:.1%} or more"

@@ -38,9 +38,10 @@ from commonweal.train.assignment import Assignment
 from commonweal.train.chain import catch_up, path_from, state_from
 from commonweal.train.codecs import encode_with_feedback, make_codec
 from commonweal.train.config import InnerSettings
-from commonweal.train.inner import InnerOptimizer, InnerOptions, run_steps
+from commonweal.train.inner import run_steps
 from commonweal.train.judge import DELTA
 from commonweal.train.memory import Memory, Pending, load_memory, save_memory
+from commonweal.train.optimizer import InnerOptimizer, InnerOptions
 from commonweal.train.replica import Get, open_model
 from commonweal.train.schedule import RateOptions, learning_rate
 from commonweal.train.spec import WorkerSpec
@@ -80,7 +81,9 @@ class Session:
         self.train = train
         self.memory: Memory | None = None
         names = [f"model.{entry.name}" for entry in self.layout.entries]
-        options = InnerOptions(weight_decay=train.weight_decay, grad_clip=train.clip_norm)
+        options = InnerOptions(
+            optimizer=train.optimizer, weight_decay=train.weight_decay, grad_clip=train.clip_norm
+        )
         self.optimizer = InnerOptimizer(_NextToken(model), names, options)
         self._shards = ShardSet.from_json(spec.shards)
         self._open: dict[BlobHash, Tokens] = {}

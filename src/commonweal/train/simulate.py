@@ -19,8 +19,9 @@ from torch import nn
 from commonweal.core.hashing import BlobHash, content_hash
 from commonweal.train.codecs import Codec, Vector, encode_with_feedback
 from commonweal.train.contributions import aggregate, clip_factors, norm, read_contribution
-from commonweal.train.inner import InnerOptimizer, InnerOptions, read_vector, run_steps, write_vector
+from commonweal.train.inner import read_vector, run_steps, write_vector
 from commonweal.train.inner import trainable_names as names_of
+from commonweal.train.optimizer import InnerOptimizer, InnerOptions
 from commonweal.train.outer import OuterOptions, outer_step
 
 Batches = Iterator[Any]

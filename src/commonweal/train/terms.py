@@ -14,14 +14,7 @@ from dataclasses import dataclass
 from commonweal.core.work import Amount, MemberView
 from commonweal.train.config import RoundSettings, TrainSettings
 from commonweal.train.outer import OuterOptions
-from commonweal.train.planner import (
-    CODEC_COSTS,
-    MemberSpeed,
-    PlannerOptions,
-    Situation,
-    evaluate_choice,
-    plan_communication,
-)
+from commonweal.train.planner import CODEC_COSTS, MemberSpeed, PlannerOptions, Situation, plan_communication
 from commonweal.train.schedule import OuterSchedule, SyncOptions, inner_steps
 from commonweal.train.state import TrainState
 
@@ -35,7 +28,6 @@ Fragments = Mapping[int, Sequence[tuple[int, int]]]
 
 _MOST_TIMES_TYPICAL = 4
 _LATENCY_SECONDS = 0.05
-_NEAR = 1.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +65,8 @@ def choose_terms(
     sync = SyncOptions(first=rounds.first_inner_steps, last=rounds.last_inner_steps, growth=rounds.growth)
     steps = max(1, inner_steps(state.step, total, sync))
     parameters = fragments[1][0][1]
-    choice = _planned(rounds, members, steps, parameters)
+    young = state.step < rounds.growth * total
+    choice = _planned(rounds, members, steps, parameters, young)
     parts = fragments[choice.fragments if choice.fragments in fragments else 1]
     steps = max(1, min(steps * choice.stretch, max(1, total - state.step)) // choice.split)
     start, stop = parts[state.round % len(parts)]
@@ -131,7 +124,9 @@ class _Choice:
     reason: str
 
 
-def _planned(rounds: RoundSettings, members: Sequence[MemberView], steps: int, parameters: int) -> _Choice:
+def _planned(
+    rounds: RoundSettings, members: Sequence[MemberView], steps: int, parameters: int, young: bool
+) -> _Choice:
     speeds = tuple(
         MemberSpeed(step_seconds=1 / m.rate, upload=m.upload, download=m.download)
         for m in members
@@ -142,31 +137,19 @@ def _planned(rounds: RoundSettings, members: Sequence[MemberView], steps: int, p
         return _Choice(
             codec_up=rounds.codec_up, codec_down=rounds.codec_down, fragments=rounds.fragments, reason=reason
         )
-    situation = Situation(members=speeds, parameters=parameters, inner_steps=steps)
+    situation = Situation(members=speeds, parameters=parameters, inner_steps=steps, young=young)
     most = max(PLANNED_FRAGMENTS) if rounds.overlap else 1
     options = PlannerOptions(share=rounds.comm_share, most_fragments=most, latency_seconds=_LATENCY_SECONDS)
     plan = plan_communication(situation, options)
     best = plan.chosen
-    up, down, reason = best.codec, best.codec, plan.reason
-    if not plan.within_share and _hardly_worse(rounds.codec_up, best.stretch, best.share, situation, options):
-        # What is waited for is latency, which no codec shortens: then the least waiting is not worth any harm.
-        up, down = rounds.codec_up, rounds.codec_down
-        reason = f"{up}, H x {best.stretch}: no codec waits much less than {best.share:.1%} of a round"
     return _Choice(
-        codec_up=up,
-        codec_down=down,
+        codec_up=best.codec,
+        codec_down=best.codec,
         stretch=best.stretch,
         fragments=max(best.fragments, rounds.fragments),
         split=best.fragments,
-        reason=reason,
+        reason=plan.reason,
     )
-
-
-def _hardly_worse(
-    codec: str, stretch: int, share: float, situation: Situation, options: PlannerOptions
-) -> bool:
-    cost = next((c for c in CODEC_COSTS if c.name == codec), None)
-    return cost is not None and evaluate_choice(situation, options, cost, stretch, 1).share <= _NEAR * share
 
 
 def _size(codec: str, elements: int) -> float:

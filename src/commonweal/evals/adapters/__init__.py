@@ -1,0 +1,1 @@
+"""From an instance to requests, and from completions to an answer: one module a method."""

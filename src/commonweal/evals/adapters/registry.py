@@ -1,0 +1,43 @@
+"""The adapters, by method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from commonweal.core.completion import Abilities
+from commonweal.evals.adaptation import Adaptation, Method
+from commonweal.evals.adapters.adapter import Adapter
+from commonweal.evals.adapters.asking import Asking
+from commonweal.evals.adapters.generation import GenerationAdapter
+from commonweal.evals.adapters.joint import JointAdapter
+from commonweal.evals.adapters.language_modeling import LanguageModelingAdapter
+from commonweal.evals.adapters.ranking_binary import RankingAdapter
+from commonweal.evals.adapters.separate import SeparateAdapter
+from commonweal.evals.adapters.tokens import Estimate, TokenCounter
+from commonweal.evals.adapters.tools import ToolsAdapter
+
+ADAPTERS: Mapping[Method, Callable[[Asking, Path | None], Adapter]] = {
+    "generation": lambda asking, _: GenerationAdapter(asking),
+    "multiple_choice_joint": lambda asking, _: JointAdapter(asking),
+    "multiple_choice_separate": lambda asking, _: SeparateAdapter(asking),
+    "multiple_choice_separate_calibrated": lambda asking, _: SeparateAdapter(asking, calibrated=True),
+    "language_modeling": lambda asking, _: LanguageModelingAdapter(asking),
+    "ranking_binary": lambda asking, _: RankingAdapter(asking),
+    "tools": lambda asking, data_root: ToolsAdapter(asking, data_root=data_root),
+}
+
+
+def make_adapter(
+    adaptation: Adaptation,
+    *,
+    model: str,
+    abilities: Abilities,
+    tokens: TokenCounter | None = None,
+    data_root: Path | None = None,
+) -> Adapter:
+    """The adapter that carries out ``adaptation`` (after :func:`commonweal.evals.adapters.resolve.resolve`) for a
+    model. Without the model's own ``tokens`` prompts are fitted by a conservative estimate; the databases that tools
+    query lie below ``data_root``."""
+    asking = Asking(adaptation, model=model, abilities=abilities, tokens=tokens or Estimate())
+    return ADAPTERS[adaptation.method](asking, data_root)

@@ -1,0 +1,234 @@
+"""A model in this process: requests are gathered while others are computed, and answered in batches.
+
+It owns the queue between the event loop and the one thread that computes; what a batch is stands in ``batching``,
+texts in ``local_text``, arithmetic in ``local_model``. torch and transformers (the ``torch`` extra) are imported
+when the first request comes, in that thread. The answer to a request does not depend on its batch, but for the last
+digits of its numbers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from commonweal.core.completion import Abilities, Completion, CompletionFailed, Request
+from commonweal.core.errors import ConfigError
+from commonweal.evals.completers.batching import Asked, Budget, Load, next_batch
+
+if TYPE_CHECKING:
+    from commonweal.evals.completers.local_model import LocalModel
+    from commonweal.evals.completers.local_text import LocalText
+
+E = TypeVar("E", bound=Exception)
+
+log = logging.getLogger(__name__)
+
+_SCORES = 1 << 27
+"""How many logits of scored tokens are held at once: half a GiB in float32."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalOptions:
+    """``batch_tokens`` and ``batch_rows`` bound a batch (padding included); one that does not fit the device's
+    memory is halved. ``device`` and ``dtype`` are torch's names, or ``auto``: an accelerator if there is one, in the
+    checkpoint's own precision, else the CPU in float32. ``threads`` of the CPU are used, 0 for torch's own choice (all
+    of them, which is slow on a machine that does something else as well)."""
+
+    device: str = "auto"
+    dtype: str = "auto"
+    batch_tokens: int = 65536
+    batch_rows: int = 128
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_tokens < 1 or self.batch_rows < 1 or self.threads < 0:
+            raise ValueError("batch_tokens, batch_rows: at least 1; threads: not negative")
+
+
+@dataclass(slots=True, kw_only=True)
+class _Waiting:
+    """A request in the queue; ``asked`` and ``load`` once the thread has seen it."""
+
+    request: Request
+    answer: asyncio.Future[Completion]
+    since: float
+    asked: Asked | None = None
+    load: Load | None = None
+
+
+_Outcome = tuple[_Waiting, Completion | CompletionFailed]
+
+
+class LocalCompleter:
+    """The model in the folder (or of the hub's name) ``location``. For one event loop."""
+
+    def __init__(self, location: str, options: LocalOptions | None = None) -> None:
+        self._location = location
+        self._options = options or LocalOptions()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="local-model")
+        self._queue: list[_Waiting] = []
+        self._task: asyncio.Task[None] | None = None
+        self._loaded: tuple[LocalModel, LocalText] | None = None
+        self._completions: Callable[[Sequence[Asked], LocalModel, LocalText], list[Completion]]
+        self._groups: dict[tuple[int, ...], int] = {}
+        self._rows = self._options.batch_rows
+        self._abilities = Abilities(
+            score=True,
+            logprobs=True,
+            complete=True,
+            images=False,
+            tools=False,
+            concurrency=4 * self._options.batch_rows,
+        )
+
+    @property
+    def abilities(self) -> Abilities:
+        return self._abilities
+
+    async def probe(self) -> Abilities:
+        """Load the model. Raises ConfigError or Unavailable."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._load)
+        return self._abilities
+
+    def token_counter(self) -> LocalText:
+        """The model's own tokenizer, which counts and truncates. Loads the model if need be."""
+        return self._thread.submit(self._load).result()[1]
+
+    async def complete(self, request: Request) -> Completion:
+        answer: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(request=request, answer=answer, since=time.perf_counter()))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+        return await answer
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        for waiting in self._queue:
+            waiting.answer.cancel()
+        self._queue.clear()
+        await asyncio.to_thread(self._thread.shutdown)
+
+    async def _work(self) -> None:
+        """Compute batch after batch until nobody waits."""
+        loop = asyncio.get_running_loop()
+        while True:
+            for _ in range(3):  # let those who were just answered, or just began, ask again
+                await asyncio.sleep(0)
+            self._queue = [waiting for waiting in self._queue if not waiting.answer.done()]
+            if not self._queue:
+                return
+            queue = self._queue
+            try:
+                answers = await loop.run_in_executor(self._thread, self._computed, tuple(queue))
+            except Exception as error:
+                self._fail(queue, error)
+                continue
+            for waiting, outcome in answers:
+                if waiting.answer.done():
+                    continue
+                if isinstance(outcome, CompletionFailed):
+                    waiting.answer.set_exception(outcome)
+                else:
+                    waiting.answer.set_result(outcome)
+
+    def _fail(self, queue: Sequence[_Waiting], error: Exception) -> None:
+        """What is no single request's fault is everyone's: the model cannot be loaded."""
+        for waiting in queue:
+            if not waiting.answer.done():
+                waiting.answer.set_exception(_copied(error))
+
+    def _computed(self, queue: Sequence[_Waiting]) -> list[_Outcome]:
+        """In the thread: the answers to the next batch of the queue, or the refusal of what cannot be asked."""
+        model, text = self._load()
+        refused = self._encode([waiting for waiting in queue if waiting.load is None], model, text)
+        if refused:
+            return refused
+        budget = Budget(
+            tokens=self._options.batch_tokens * self._rows // self._options.batch_rows,
+            rows=self._rows,
+            scores=max(1, _SCORES // model.vocabulary),
+        )
+        loads = [waiting.load for waiting in queue if waiting.load is not None]
+        return self._answered([queue[i] for i in next_batch(loads, budget)], model, text)
+
+    def _answered(self, batch: list[_Waiting], model: LocalModel, text: LocalText) -> list[_Outcome]:
+        asked = [waiting.asked for waiting in batch if waiting.asked is not None]
+        try:
+            return list(zip(batch, self._completions(asked, model, text), strict=True))
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                failed = CompletionFailed("server_error", f"the model failed: {error}")
+            elif len(batch) == 1:
+                failed = CompletionFailed("too_long", "it does not fit the device's memory")
+            else:
+                self._rows = max(1, min(self._rows, sum(waiting.request.n for waiting in batch)) // 2)
+                log.warning("local.out_of_memory rows=%d", self._rows)
+                return []
+            return [(waiting, _copied(failed)) for waiting in batch]
+
+    def _encode(self, fresh: Sequence[_Waiting], model: LocalModel, text: LocalText) -> list[_Outcome]:
+        """Give each fresh request its tokens; those that the model cannot be asked are given back."""
+        refused: list[_Outcome] = []
+        if not fresh:
+            return refused
+        for waiting, encoded in zip(fresh, text.encode([one.request for one in fresh]), strict=True):
+            request = waiting.request
+            if isinstance(encoded, CompletionFailed):
+                refused.append((waiting, encoded))
+                continue
+            prompt = len(encoded.prompt)
+            new = len(encoded.continuation) if request.kind == "score" else request.max_tokens
+            if model.window is not None and prompt + new > model.window:
+                refused.append((waiting, _too_long(prompt, new, model.window)))
+                continue
+            group = self._groups.setdefault(tuple(encoded.prompt), len(self._groups))
+            waiting.asked = Asked(request=request, encoded=encoded, since=waiting.since)
+            waiting.load = Load(kind=request.kind, group=group, prompt=prompt, new=new, rows=request.n)
+        return refused
+
+    def _load(self) -> tuple[LocalModel, LocalText]:
+        if self._loaded is None:
+            try:
+                from commonweal.evals.completers.local_batch import completions
+                from commonweal.evals.completers.local_model import LocalModel
+                from commonweal.evals.completers.local_text import LocalText
+            except ImportError as error:
+                raise ConfigError(
+                    f"model: a local model needs torch and transformers ({error})",
+                    hint="pip install 'commonweal[torch]'",
+                ) from None
+            options = self._options
+            model = LocalModel(
+                self._location, device=options.device, dtype=options.dtype, threads=options.threads
+            )
+            text = LocalText(self._location)
+            if text.end is not None:
+                model.ends = model.ends | {text.end}
+            self._completions = completions
+            self._loaded = model, text
+            self._abilities = replace(self._abilities, chat=text.has_chat, window=model.window)
+        return self._loaded
+
+
+def _copied(error: E) -> E:
+    """The same error for another waiter: a raised one collects its own traceback."""
+    made = copy.copy(error)
+    made.__traceback__ = None
+    return made
+
+
+def _too_long(prompt: int, new: int, window: int) -> CompletionFailed:
+    return CompletionFailed(
+        "too_long", f"{prompt} tokens and {new} new ones do not fit the context window of {window}"
+    )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()

@@ -1,0 +1,143 @@
+"""The loader: finds the first origin within reach, reads it, and remembers what was read.
+
+Local files come before the hub; what came from the hub once is read from the cache, also offline. Knows file formats
+by :mod:`.files`, the hub by :mod:`.hub` and the cache by :mod:`.cache`; knows no scenario.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from commonweal.core.errors import NotFound, Unavailable
+from commonweal.evals.loading.cache import Entry, RowCache
+from commonweal.evals.loading.files import file_rows
+from commonweal.evals.loading.hub import HuggingFace, Remote
+from commonweal.evals.scenario import Hub, Loader, Local, Origin, Row
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What was opened: a local file, or a data set with the commit that its revision stood for."""
+
+    path: str
+    revision: str = ""
+    sha256: str = ""
+
+
+class DataLoader:
+    """Rows of the first origin that can be read (see :class:`commonweal.evals.scenario.Loader`).
+
+    ``data_root`` is the folder of local files, None for none. ``cache`` is the folder where rows of the hub are kept.
+    ``offline`` asks no network. ``sources`` tells, in order, what was opened so far, ``missed`` what was not to be
+    had and why; both belong into a run's record.
+    """
+
+    def __init__(
+        self,
+        data_root: Path | None,
+        cache: Path,
+        seed: int = 0,
+        offline: bool = False,
+        *,
+        remote: Remote | None = None,
+    ) -> None:
+        self.seed = seed
+        self.sources: list[Source] = []
+        self.missed: list[str] = []
+        self._root = data_root
+        self._cache = RowCache(cache)
+        self._away = "not loaded before, and no network is asked (offline)" if offline else ""
+        self._remote = remote or HuggingFace()
+
+    def rows(self, *origins: Origin) -> Iterator[Row]:
+        """Rows in file order, read as they are asked for. Raises NotFound at once where no origin is within reach,
+        DataError (file, line) as soon as a bad row is reached."""
+        reasons: list[str] = []
+        for origin in sorted(origins, key=lambda origin: isinstance(origin, Hub)):
+            try:
+                return self._local(origin) if isinstance(origin, Local) else self._hub(origin)
+            except NotFound as error:
+                reasons.append(error.message)
+        missing = "data not available: " + "; ".join(reasons)
+        self.missed.append(missing)
+        raise NotFound(missing, hint="give the folder of data by --data-root, or allow the download")
+
+    def path(self, local: Local) -> Path:
+        """Where a local file or folder lies. Raises NotFound."""
+        path = self._below_root(local)
+        if not path.exists():
+            raise NotFound(f"data not available: {local.path}: {_absent(path, local)}")
+        self.sources.append(Source(path=str(path)))
+        return path
+
+    def _local(self, local: Local) -> Iterator[Row]:
+        path = self._below_root(local)
+        files = _matches(path)
+        if not files:
+            raise NotFound(f"{local.path}: {_absent(path, local)}")
+        self.sources.extend(Source(path=str(file)) for file in files)
+        return (row for file in files for row in file_rows(file, local.columns))
+
+    def _below_root(self, local: Local) -> Path:
+        path = Path(local.path)
+        if path.is_absolute():
+            return path
+        if self._root is None:
+            raise NotFound(f"{local.path}: no data root was given")
+        return self._root / path
+
+    def _hub(self, hub: Hub) -> Iterator[Row]:
+        entry = self._cache.find(hub)
+        if entry is None:
+            if self._away:
+                raise NotFound(f"{hub.path}: {self._away}")
+            try:
+                fetched = self._remote.open(hub)
+            except Unavailable as error:
+                self._away = f"the hub is out of reach ({error.message})"  # asked once, not once a scenario
+                raise NotFound(error.message) from None
+            if fetched.file is None:
+                assert fetched.rows is not None
+                self.sources.append(Source(path=hub.path, revision=fetched.commit))
+                return self._cache.keeping(hub, fetched.commit, fetched.rows)
+            try:
+                entry = self._cache.adopt(hub, fetched.commit, fetched.file)
+            except OSError as error:
+                log.warning("file_not_cached path=%s reason=%s", hub.path, error)
+                entry = Entry(hub=hub, commit=fetched.commit, sha256="", file=fetched.file)
+        self.sources.append(Source(path=hub.path, revision=entry.commit, sha256=entry.sha256))
+        return file_rows(entry.file, hub.columns)
+
+
+def examples(loader: Loader, *origins: Origin) -> Iterator[Row]:
+    """Rows to take in-context examples from; none, with a warning, where they are out of reach: the evaluation goes
+    on with fewer shots, and each sample says how many it had."""
+    try:
+        return loader.rows(*origins)
+    except NotFound as error:
+        log.warning("no_examples reason=%s", error.message)
+        if isinstance(loader, DataLoader):
+            loader.missed[-1] = f"asked without examples: {error.message}"
+        return iter(())
+
+
+def _absent(path: Path, local: Local) -> str:
+    return "no such file" if path == Path(local.path) else "not below the data root"
+
+
+def _matches(path: Path) -> list[Path]:
+    """The files that ``path`` names, in the order of their names; a ``*`` in any part stands for any name."""
+    parts = path.parts
+    star = next((i for i, part in enumerate(parts) if "*" in part), None)
+    if star is None:
+        return [path] if path.is_file() or _in_archive(path) else []
+    return sorted(file for file in Path(*parts[:star]).glob(str(Path(*parts[star:]))) if file.is_file())
+
+
+def _in_archive(path: Path) -> bool:
+    return any(parent.suffix.lower() == ".zip" and parent.is_file() for parent in path.parents)

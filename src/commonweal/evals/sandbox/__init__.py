@@ -1,0 +1,13 @@
+"""Where strangers' code runs: a jail made of Linux namespaces, or nowhere.
+
+    box = find_sandbox()
+    if box is None: ...                       # 'not measured: no sandbox'
+    ran = box.run(b"print(6 * 7)")            # Ran(status="ok", stdout=b"42\\n", ...)
+
+Nothing here ever runs a program in this process or outside a jail.
+"""
+
+from commonweal.evals.sandbox.bubblewrap import Sandbox, find_sandbox
+from commonweal.evals.sandbox.process import Limits, Ran, Status
+
+__all__ = ["Limits", "Ran", "Sandbox", "Status", "find_sandbox"]

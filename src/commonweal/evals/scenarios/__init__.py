@@ -1,0 +1,1 @@
+"""Scenarios: one module a family, and the explicit list of all in registry.py."""

@@ -1,0 +1,1 @@
+"""From many runs to a board: win rates, ties, comparisons, releases. Reads run folders, asks nothing."""

@@ -1,0 +1,336 @@
+"""The tables of a run: from sample records to Parquet, in row groups, with memory that does not grow.
+
+Owns the columns. A *sample record* is one line of ``samples.jsonl`` (:mod:`commonweal.evals.sample_record` makes it);
+here it is spread over the tables. Knows no model, no metric and no running; an importer of somebody else's results
+calls :func:`write_tables` too.
+
+    instances.parquet   one row an instance and perturbation: what the scenario says
+    requests.parquet    one row a request: the exact prompt, its hash, the completion, the tokens, the timing
+    samples.parquet     one row a sample (instance, perturbation, trial): the parsed output, or the failure
+    scores.parquet      one row a number of a sample: name, value
+    stats.parquet       one row a stat, with its interval, or the reason why there is none
+
+Each table is written beside its place and moved there when it is whole, so what stands in a folder can be read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from commonweal.core.errors import DataError
+from commonweal.evals.columns import column
+from commonweal.evals.sample import Stat
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Record = Mapping[str, Any]
+Row = dict[str, Any]
+
+TABLES = ("instances", "requests", "samples", "scores", "stats")
+
+GROUP = 2048
+"""Rows of a row group: a few megabytes of prompts."""
+
+_KEY = {"id": "string", "perturbation": "string"}
+_REFERENCES = "list<struct<text: string, correct: bool, grade: int32>>"
+_TOKENS = "list<struct<text: string, logprob: double, top: map<string, double>>>"
+
+COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "instances": {
+        **_KEY,
+        "split": "string",
+        "subset": "string",
+        "input": "string",
+        "references": _REFERENCES,
+        "turns": "list<string>",
+        "images": "list<string>",
+        "extra": "string",
+    },
+    "requests": {
+        **_KEY,
+        "trial": "int32",
+        "role": "string",
+        "index": "int32",
+        "shots": "int32",
+        "hash": "string",
+        "kind": "string",
+        "prompt": "string",
+        "messages": "string",
+        "continuation": "string",
+        "parameters": "string",
+        "completion": "string",
+        "finish": "string",
+        "logprob": "double",
+        "greedy": "bool",
+        "tokens": _TOKENS,
+        "tool_calls": "string",
+        "others": "string",
+        "model": "string",
+        "prompt_tokens": "int64",
+        "completion_tokens": "int64",
+        "queued": "double",
+        "first_token": "double",
+        "total": "double",
+        "joules": "double",
+        "attempts": "int32",
+        "cached": "bool",
+        "failure": "string",
+        "message": "string",
+    },
+    "samples": {
+        **_KEY,
+        "trial": "int32",
+        "split": "string",
+        "subset": "string",
+        "output": "string",
+        "outputs": "list<string>",
+        "chosen": "int32",
+        "probabilities": "list<double>",
+        "annotations": "string",
+        "failure": "string",
+        "message": "string",
+    },
+    "scores": {
+        **_KEY,
+        "trial": "int32",
+        "split": "string",
+        "subset": "string",
+        "name": "string",
+        "value": "double",
+    },
+    "stats": {
+        "name": "string",
+        "split": "string",
+        "perturbation": "string",
+        "subset": "string",
+        "mean": "double",
+        "n": "int64",
+        "low": "double",
+        "high": "double",
+        "reason": "string",
+    },
+}
+"""Name and type of each column. ``messages``, ``parameters``, ``tool_calls``, ``others`` (the second and further
+choices of a request), ``extra`` and ``annotations`` are JSON texts. A logprob is in nats, a time in seconds."""
+
+_PARAMETERS = (
+    "model",
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "n",
+    "stop",
+    "seed",
+    "logprobs",
+    "sample",
+    "tools",
+)
+
+
+_PLACE = ("id", "perturbation", "trial", "split", "subset")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sink:
+    """Rows of one table, gathered until they make a row group: the values in the order of the columns."""
+
+    schema: pa.Schema
+    writer: Any
+    rows: list[tuple[Any, ...]]
+
+    def add(self, row: Row) -> None:
+        """Add a row; a column that it does not name is null."""
+        self.add_values(tuple(map(row.get, self.schema.names)))
+
+    def add_values(self, values: tuple[Any, ...]) -> None:
+        self.rows.append(values)
+        if len(self.rows) >= GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        import pyarrow as pa
+
+        if self.rows:
+            values = zip(*self.rows, strict=True)
+            columns = [column(one, field.type) for one, field in zip(values, self.schema, strict=True)]
+            self.writer.write_batch(pa.record_batch(columns, schema=self.schema))
+            self.rows.clear()
+
+
+def write_tables(folder: Path, records: Iterable[Record], *, trials: int = 1) -> None:
+    """Write all tables but the stats of ``records`` into ``folder``. ``trials`` is how often an instance may come."""
+    seen: set[int] = set()
+    with ExitStack() as stack:
+        instances, requests, samples, scores = (
+            stack.enter_context(_sink(folder, name))
+            for name in ("instances", "requests", "samples", "scores")
+        )
+        for record in records:
+            key = hash((record["id"], record["perturbation"])) if trials > 1 else 0
+            if trials == 1 or key not in seen:
+                instances.add(_instance_row(record))
+                if trials > 1:
+                    seen.add(key)
+            samples.add(_sample_row(record))
+            for request in record["requests"]:
+                requests.add(_request_row(record, request))
+            place = tuple(record[name] for name in _PLACE)
+            for name, value in record["scores"].items():
+                scores.add_values((*place, name, value))
+
+
+def write_stats(folder: Path, stats: Iterable[Stat]) -> None:
+    with _sink(folder, "stats") as sink:
+        for stat in stats:
+            sink.add(asdict(stat))
+
+
+def read_stats(folder: Path) -> list[Stat]:
+    """The stats of a run. Raises DataError where the file is missing or is none of ours."""
+    return [Stat(**row) for row in read_rows(folder, "stats")]
+
+
+def read_rows(folder: Path, table: str) -> Iterator[Row]:
+    """The rows of a table, a row group at a time. Raises DataError."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = folder / f"{table}.parquet"
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=GROUP):
+                yield from batch.to_pylist()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file", hint="the run is not finished: resume it") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: not a table that can be read: {error}") from None
+
+
+@contextmanager
+def _sink(folder: Path, name: str) -> Iterator[_Sink]:
+    """A table that appears whole, or not at all."""
+    import pyarrow.parquet as pq
+
+    schema, new = _schema(name), folder / f".{name}.parquet.new"
+    try:
+        with pq.ParquetWriter(new, schema, compression="zstd") as writer:
+            sink = _Sink(schema=schema, writer=writer, rows=[])
+            yield sink
+            sink.flush()
+        new.replace(folder / f"{name}.parquet")
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _schema(name: str) -> pa.Schema:
+    import pyarrow as pa
+
+    logprobs = pa.map_(pa.string(), pa.float64())
+    types: dict[str, Callable[[], pa.DataType]] = {
+        "string": pa.string,
+        "bool": pa.bool_,
+        "int32": pa.int32,
+        "int64": pa.int64,
+        "double": pa.float64,
+        "list<string>": lambda: pa.list_(pa.string()),
+        "list<double>": lambda: pa.list_(pa.float64()),
+        _REFERENCES: lambda: pa.list_(
+            pa.struct([("text", pa.string()), ("correct", pa.bool_()), ("grade", pa.int32())])
+        ),
+        _TOKENS: lambda: pa.list_(
+            pa.struct([("text", pa.string()), ("logprob", pa.float64()), ("top", logprobs)])
+        ),
+    }
+    return pa.schema([(title, types[kind]()) for title, kind in COLUMNS[name].items()])
+
+
+def _instance_row(record: Record) -> Row:
+    return {
+        "id": record["id"],
+        "perturbation": record["perturbation"],
+        "split": record["split"],
+        "subset": record["subset"],
+        **record["instance"],
+    }
+
+
+def _request_row(record: Record, asked: Record) -> Row:
+    request, failure = asked["request"], asked.get("failure") or {}
+    messages = request.get("messages")
+    return {
+        "id": record["id"],
+        "perturbation": record["perturbation"],
+        "trial": record["trial"],
+        "role": asked["role"],
+        "index": asked["index"],
+        "shots": asked["shots"],
+        "hash": asked["hash"],
+        "kind": request["kind"],
+        "prompt": request.get("prompt"),
+        "messages": _text(messages),
+        "continuation": request.get("continuation"),
+        "parameters": _text({name: request[name] for name in _PARAMETERS if name in request}),
+        "failure": failure.get("kind"),
+        "message": failure.get("message"),
+        **(_completion_columns(asked["completion"]) if asked.get("completion") else {}),
+    }
+
+
+def _completion_columns(completion: Record) -> Row:
+    """The form of :func:`commonweal.evals.records.completion_json` as columns."""
+    first, *others = completion["choices"]
+    queued, first_token, total = completion.get("timing") or (None, None, None)
+    calls = first.get("tool_calls")
+    return {
+        "completion": first["text"],
+        "finish": first.get("finish", "stop"),
+        "logprob": first.get("logprob"),
+        "greedy": first.get("greedy"),
+        "tokens": [_token(token) for token in first.get("tokens", ())] or None,
+        "tool_calls": _text(calls),
+        "others": _text(others),
+        "model": completion.get("model"),
+        "prompt_tokens": completion.get("prompt_tokens"),
+        "completion_tokens": completion.get("completion_tokens"),
+        "queued": queued,
+        "first_token": first_token,
+        "total": total,
+        "joules": completion.get("joules"),
+        "attempts": completion.get("attempts", 1),
+        "cached": completion.get("cached", False),
+    }
+
+
+def _token(token: list[Any]) -> Row:
+    return {"text": token[0], "logprob": token[1], "top": list(token[2].items()) if len(token) > 2 else None}
+
+
+def _sample_row(record: Record) -> Row:
+    failure = record["failure"] or {}
+    return {
+        "id": record["id"],
+        "perturbation": record["perturbation"],
+        "trial": record["trial"],
+        "split": record["split"],
+        "subset": record["subset"],
+        "output": record["output"],
+        "outputs": record["outputs"],
+        "chosen": record["chosen"],
+        "probabilities": record["probabilities"],
+        "annotations": _text(record["annotations"]),
+        "failure": failure.get("kind"),
+        "message": failure.get("message"),
+    }
+
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def _text(value: Any) -> str | None:
+    return _encode(value) if value else None

@@ -33,7 +33,7 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from commonweal.train.codecs import make_codec
-from commonweal.train.inner import InnerOptions
+from commonweal.train.optimizer import InnerOptions, OptimizerName
 from commonweal.train.outer import OuterOptions
 from commonweal.train.schedule import (
     OuterSchedule,
@@ -57,6 +57,7 @@ SIZES = {"small": (64, 172, 2), "demo": (128, 340, 4)}
 PLAIN = OuterSchedule(settled=OuterOptions(lr=1.0, momentum=0.0))
 DILOCO = OuterSchedule(settled=OuterOptions(lr=0.7, momentum=0.9))
 RAMP = OuterSchedule(start=0.1, end=0.5, settled=OuterOptions(lr=0.8, momentum=0.8))
+MUON_RAMP = OuterSchedule(start=0.1, end=0.5, settled=OuterOptions(lr=0.9, momentum=0.6))
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
@@ -67,9 +68,11 @@ class Way:
     name: str
     seeds: tuple[int, ...] = (0, 1, 2)
     steps: int = 1200
+    optimizer: OptimizerName = "adamw"
     lr: float = 4e-3
     size: str = "small"
     beta2: float = 0.95
+    momentum: float = 0.95
     sync: SyncOptions | None = None
     outer: OuterSchedule = RAMP
     up: str = "fp32"
@@ -94,6 +97,17 @@ def growing(steps: int) -> SyncOptions:
 def pooled(name: str, up: str, down: str, *, steps: int = 1200, seeds: tuple[int, ...] = (0, 1, 2)) -> Way:
     """The recipe, with these codecs."""
     return Way(name=name, steps=steps, seeds=seeds, beta2=0.99, sync=growing(steps), up=up, down=down)
+
+
+def pooled_muon(name: str, codec: str, *, steps: int = 1200, seeds: tuple[int, ...] = (0, 1, 2)) -> Way:
+    """The recipe with Muon: less outer momentum, as its steps have more of their own; a larger learning rate."""
+    return replace(
+        pooled(name, codec, codec, steps=steps, seeds=seeds),
+        optimizer="muon",
+        lr=8e-3,
+        momentum=0.9,
+        outer=MUON_RAMP,
+    )
 
 
 def ways() -> list[Way]:
@@ -121,6 +135,16 @@ def ways() -> list[Way]:
     for steps, seeds in ((400, (0, 1, 2)), (3600, (0,)), (12_000, (0,))):
         table.append(Way(name=f"all-reduce, {steps} steps", steps=steps, seeds=seeds))
         table.append(pooled(f"recipe, int2, {steps} steps", "int2", "int2", steps=steps, seeds=seeds))
+    table.append(Way(name="all-reduce, Muon", optimizer="muon", lr=1.6e-2))
+    table.append(Way(name="all-reduce, Muon, lr 0.008", seeds=(0,), optimizer="muon", lr=8e-3))
+    table.append(
+        Way(name="all-reduce, Muon, 12000 steps", steps=12_000, seeds=(0,), optimizer="muon", lr=1.6e-2)
+    )
+    table += [
+        pooled_muon("recipe, Muon, int2", "int2"),
+        pooled_muon("recipe, Muon, int4", "int4", seeds=(0,)),
+        pooled_muon("recipe, Muon, int2, 12000 steps", "int2", steps=12_000, seeds=(0,)),
+    ]
     big = pooled("demo size: recipe, int2", "int2", "int2", seeds=(0,))
     return [*table, Way(name="demo size: all-reduce", seeds=(0,), size="demo"), replace(big, size="demo")]
 
@@ -183,7 +207,7 @@ def train(way: Way, seed: int, text: Bytes, held_out: Bytes) -> Simulated:
     model = make_model(way.size)
     batches = [windows(text, seed, member) for member in range(MEMBERS)]
     options = RateOptions(peak=way.lr)
-    inner = InnerOptions(beta2=way.beta2)
+    inner = InnerOptions(optimizer=way.optimizer, beta2=way.beta2, momentum=way.momentum)
 
     def rate(step: int) -> float:
         return learning_rate(step, way.steps, options)

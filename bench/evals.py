@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import sys
@@ -24,7 +25,7 @@ from typing import Any
 
 from evals_peers import Peer, find_peers, said
 from evals_runs import COMMONWEAL, HERE, REFUSED, Child, Failed, endpoint, evaluate, only_run, run, write_sums
-from machine import Record
+from machine import Record, commit
 
 Found = dict[str, Any]
 OURS = "commonweal"
@@ -37,21 +38,24 @@ class Settings:
     """How much is run. ``few`` and ``many`` instances give the cost of one by their difference."""
 
     repeats: int = 3
+    peer_repeats: int = 1
+    local_repeats: int = 1
     few: int = 1000
     many: int = 3000
     peer_few: int = 100
     peer_many: int = 500
     requests: int = 1000
+    peer_requests: int = 200
     at_once: int = 64
     delay_ms: float = 50.0
     local_few: int = 64
-    local_many: int = 320
+    local_many: int = 1024
     sizes: tuple[int, ...] = (1000, 10_000, 100_000)
     size_seconds: float = 180.0
     runs: int = 100
 
 
-QUICK = Settings(repeats=1, many=2000, requests=500, local_many=192, sizes=(1000, 10_000))
+QUICK = Settings(repeats=1, many=2000, requests=500, local_many=512, sizes=(1000, 10_000))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,7 @@ def cost(place: Place) -> Found:
     settings = place.settings
     scenario = write_sums(place.folder, "sums", settings.many)
     ours = {size: list[float]() for size in (1, settings.few, settings.many)}
+    evaluate("mock", scenario, 1, place.folder)  # the first run after a change compiles modules
     for _ in range(settings.repeats):
         for size, found in ours.items():
             found.append(evaluate("mock", scenario, size, place.folder).cpu)
@@ -86,7 +91,7 @@ def _peer_cost(peer: Peer, place: Place) -> Found:
     settings, data = place.settings, place.folder / "sums.jsonl"
     found = {size: list[float]() for size in (1, settings.peer_few, settings.peer_many)}
     peer.child("mock", data, 1, place.folder)  # its first run compiles modules and fills its caches
-    for _ in range(settings.repeats):
+    for _ in range(settings.peer_repeats):
         for size, seconds in found.items():
             seconds.append(peer.child("mock", data, size, place.folder).cpu)
     return _cost_row(peer.title, found, settings.peer_few, settings.peer_many)
@@ -129,7 +134,7 @@ def _our_requests(url: str, scenario: Path, place: Place) -> Found:
         child = evaluate(f"{url}#tiny", scenario, count, place.folder, *more)
         return child, float(only_run(child)["seconds"])
 
-    return _requests_row(OURS, settings, asked)
+    return _requests_row(OURS, settings.requests, settings.repeats, asked)
 
 
 def _peer_requests(peer: Peer, url: str, place: Place) -> Found:
@@ -140,19 +145,23 @@ def _peer_requests(peer: Peer, url: str, place: Place) -> Found:
         child = peer.child("endpoint", data, count, place.folder, *more)
         return child, float(said(child)["seconds"])
 
-    return _requests_row(peer.title, settings, asked)
+    return _requests_row(peer.title, settings.peer_requests, settings.peer_repeats, asked)
 
 
-def _requests_row(who: str, settings: Settings, asked: Callable[[int], tuple[Child, float]]) -> Found:
-    alone = asked(1)[0].cpu
-    found = [asked(settings.requests) for _ in range(settings.repeats)]
+def _requests_row(who: str, count: int, repeats: int, asked: Callable[[int], tuple[Child, float]]) -> Found:
+    """Ours is charged with all of the run's wall time; a peer, that starts within it, with what is beyond one
+    request."""
+    child, start = asked(1)
+    found = [asked(count) for _ in range(repeats)]
     cpu = statistics.median(child.cpu for child, _ in found)
-    seconds = [seconds for _, seconds in found]
+    seconds = [wall if who == OURS else wall - start for _, wall in found]
+    answered = count if who == OURS else count - 1
     return {
         "who": who,
-        "per_second": settings.requests / min(seconds),
-        "per_second_median": settings.requests / statistics.median(seconds),
-        "cpu_ms_per_request": 1e3 * (cpu - alone) / (settings.requests - 1),
+        "requests": count,
+        "per_second": answered / min(seconds),
+        "per_second_median": answered / statistics.median(seconds),
+        "cpu_ms_per_request": 1e3 * (cpu - child.cpu) / (count - 1),
         "seconds": seconds,
     }
 
@@ -191,11 +200,7 @@ def local(place: Place) -> Found:
     rows, missing = [], dict(place.missing)
     peers = [peer for peer in place.peers if peer.name == "lm_eval"]
     for way, scenario in ways.items():
-        rows.append(
-            _local_row(
-                OURS, way, settings, lambda n, s=scenario: evaluate(str(model), s, n, place.folder).cpu
-            )
-        )
+        rows.append(_local_row(OURS, way, settings, _our_local(scenario, model, place)))
         for peer in peers:
             try:
                 rows.append(
@@ -207,15 +212,21 @@ def local(place: Place) -> Found:
     return {"rows": rows, "not_run": not_run}
 
 
+def _our_local(scenario: Path, model: Path, place: Place) -> Callable[[int], float]:
+    return lambda count: evaluate(str(model), scenario, count, place.folder).cpu
+
+
 def _peer_local(peer: Peer, way: str, scenario: Path, model: Path, place: Place) -> Callable[[int], float]:
     data = scenario.with_suffix(".jsonl")
     return lambda count: peer.child(way, data, count, place.folder, "--model", str(model)).cpu
 
 
 def _local_row(who: str, way: str, settings: Settings, cpu: Callable[[int], float]) -> Found:
-    pairs = [(cpu(settings.local_few), cpu(settings.local_many)) for _ in range(settings.repeats)]
+    pairs = [(cpu(settings.local_few), cpu(settings.local_many)) for _ in range(settings.local_repeats)]
     more = settings.local_many - settings.local_few
     each = statistics.median(many for _, many in pairs) - statistics.median(few for few, _ in pairs)
+    if each <= 0:
+        raise Failed(f"{way}: {more} instances cannot be told from the noise of starting: {pairs}")
     return {"who": who, "way": way, "ms_per_instance": 1e3 * each / more, "cpu_seconds": pairs}
 
 
@@ -227,28 +238,22 @@ def helm(place: Place) -> Found:
     folder, splits = DATA / "helm_raw_mmlu", DATA / "mmlu_57_sample" / "mmlu_57_sample.jsonl"
     if not (folder.is_dir() and splits.is_file()):
         return {"skipped": NO_DATA}
-    ours = group_means(read_helm(folder, read_splits(splits)), "exact_match")
-    published = _published(folder)
-    rows = [
-        {"model": model, "helm": value, "ours": ours.get(name), "equal": ours.get(name) == value}
-        for model, value in published.items()
-        for name in [_same_model(model, ours)]
-    ]
+    runs = read_helm(folder, read_splits(splits))
+    ours = group_means(runs, "exact_match")
+    models = {run.name: run.spec.model for run in runs}
+    rows = []
+    for title, helm_value, name in _published(folder):
+        value = ours.get(models.get(name, ""))
+        rows.append({"model": title, "helm": helm_value, "ours": value, "equal": value == helm_value})
     return {"rows": rows}
 
 
-def _published(folder: Path) -> dict[str, float]:
-    """The exact match by model in HELM's own table."""
+def _published(folder: Path) -> list[tuple[str, float, str]]:
+    """Each model of HELM's own table: its title, its exact match, and the name of one of its runs."""
     table = json.loads((folder / "groups" / "json" / "mmlu_mmlu.json").read_text())
     place = [head["value"] for head in table["header"]].index("EM")
-    return {row[0]["value"]: row[place]["value"] for row in table["rows"]}
-
-
-def _same_model(title: str, models: Mapping[str, float]) -> str:
-    """The run specs' name of the model that the table calls ``title``."""
-    return next(
-        (name for name in models if name.split("/")[-1].lower() == title.split("/")[-1].lower()), title
-    )
+    cells = [(row[0]["value"], row[place]) for row in table["rows"]]
+    return [(title, cell["value"], cell["run_spec_names"][0]) for title, cell in cells]
 
 
 def win_rates(place: Place) -> Found:
@@ -343,24 +348,24 @@ def failing(place: Place) -> Found:
 MEASURES: dict[str, Callable[[Place], Found]] = {
     "cost": cost,
     "endpoint": requests,
-    "local": local,
     "memory": memory,
     "failing": failing,
     "helm": helm,
     "win_rates": win_rates,
+    "local": local,
 }
-"""In this order: a child's greatest memory is at least its parent's, so what reads data in here comes last."""
+"""In this order: a child's greatest memory is at least its parent's, so memory comes before what reads data in here."""
 
 
 def measured(name: str, place: Place) -> Found:
-    """One measure, or why there is none."""
-    began = time.monotonic()
+    """One measure, or why there is none; with when it was made and how busy the machine was."""
+    began, at, load = time.monotonic(), time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), os.getloadavg()[0]
     try:
         found = MEASURES[name](place)
     except Failed as error:
         found = {"skipped": str(error)}
     print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    return found
+    return {**found, "measured": {"date": at, "commit": commit(), "load_before": round(load, 2)}}
 
 
 def main() -> None:

@@ -35,6 +35,7 @@ def prompt(row: dict) -> str:
 def inspect_ai(arguments: argparse.Namespace) -> tuple[float, int]:
     from inspect_ai import Task, eval
     from inspect_ai.dataset import MemoryDataset, Sample
+    from inspect_ai.model import ModelOutput, ModelUsage
     from inspect_ai.scorer import choice
     from inspect_ai.solver import multiple_choice
 
@@ -43,7 +44,16 @@ def inspect_ai(arguments: argparse.Namespace) -> tuple[float, int]:
         for row in rows(arguments)
     ]
     task = Task(dataset=MemoryDataset(samples), solver=multiple_choice(), scorer=choice())
-    more = {"model": "mockllm/model"}
+    usage = ModelUsage(
+        input_tokens=20, output_tokens=1, total_tokens=21
+    )  # else it counts, with a downloaded tokenizer
+
+    def answer(*asked):
+        output = ModelOutput.from_content(model="mockllm/model", content="ANSWER: A")
+        output.usage = usage
+        return output
+
+    more = {"model": "mockllm/model", "model_args": {"custom_outputs": answer}}
     if arguments.what == "endpoint":
         os.environ |= {"BENCH_API_KEY": "none", "BENCH_BASE_URL": arguments.url}
         more = {"model": "openai-api/bench/tiny", "max_connections": arguments.concurrency}
@@ -52,7 +62,7 @@ def inspect_ai(arguments: argparse.Namespace) -> tuple[float, int]:
     (log,) = eval(task, display="none", log_dir="inspect-logs", **more)
     seconds = time.monotonic() - began
     if log.status != "success":
-        raise SystemExit(f"inspect_ai: {log.status}: {log.error}")
+        raise SystemExit(f"inspect_ai: {log.status}: {log.error.message[:150] if log.error else None}")
     return seconds, log.results.completed_samples
 
 

@@ -20,7 +20,6 @@ from evals_runs import HERE, Child, Failed, run
 
 PACKAGES = {"inspect_ai": "inspect_ai", "lm_eval": "lm_eval", "crfm_helm": "crfm-helm"}
 WANTED = {"inspect_ai": "0.3.285", "lm_eval": "0.4.13", "crfm_helm": "0.5.16"}
-WITHOUT_API = {"OPENAI_API_KEY": "none", "INSPECT_TELEMETRY": "0"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +39,7 @@ class Peer:
     ) -> Child:
         """One evaluation in a process of its own. Raises Failed, also where not all answers came."""
         command = [str(self.python), str(HERE / "evals_inside.py"), self.name, what, "--data", str(data)]
-        child = run(
-            [*command, "--instances", str(instances), *more], folder, seconds=seconds, env=WITHOUT_API
-        )
+        child = run([*command, "--instances", str(instances), *more], folder, seconds=seconds)
         if said(child)["scored"] != instances:
             raise Failed(f"{said(child)['scored']} of {instances} answers came")
         return child

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -26,7 +27,10 @@ QUIET = {
     "HF_DATASETS_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
 }
+UNWANTED = "PYTHONDONTWRITEBYTECODE"
+"""Kept from children: what is installed has its bytecode, and a checkout shall have it after the first run."""
 REFUSED = "unanswerable"
+REASON = re.compile(r'"reason": "(.+)"')
 
 
 class Failed(Exception):
@@ -44,9 +48,7 @@ class Child:
     said: str
 
 
-def run(
-    command: Sequence[str], folder: Path, *, seconds: float = 300.0, env: Mapping[str, str] | None = None
-) -> Child:
+def run(command: Sequence[str], folder: Path, *, seconds: float = 300.0) -> Child:
     """Run ``command`` in ``folder`` to its end. Raises Failed where it takes longer than ``seconds`` or says nothing
     but an error."""
     out, err = folder / "child.out", folder / "child.err"
@@ -57,7 +59,7 @@ def run(
             cwd=folder,
             stdout=stdout,
             stderr=stderr,
-            env={**os.environ, **QUIET, **(env or {})},
+            env={**{key: value for key, value in os.environ.items() if key != UNWANTED}, **QUIET},
         )
         status, usage = _waited(child, began + seconds)
     wall = time.monotonic() - began
@@ -65,7 +67,7 @@ def run(
         raise Failed(f"took longer than {seconds:.0f} s")
     code = os.waitstatus_to_exitcode(status)
     if code:
-        raise Failed(f"exit code {code}: {_last_line(err) or _last_line(out)}")
+        raise Failed(f"exit code {code}: {_why(out, err)}")
     return Child(
         cpu=usage.ru_utime + usage.ru_stime,
         wall=wall,
@@ -90,8 +92,11 @@ def _waited(child: subprocess.Popen[bytes], until: float) -> tuple[int | None, A
         return (None if pid == 0 else status), usage
 
 
-def _last_line(file: Path) -> str:
-    lines = [line for line in file.read_text(errors="replace").splitlines() if line.strip()]
+def _why(out: Path, err: Path) -> str:
+    """The reason that ``commonweal eval --json`` gives, or the last line of what went wrong."""
+    if given := REASON.search(out.read_text(errors="replace")):
+        return given[1]
+    lines = [line for line in err.read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1].strip()[:200] if lines else "nothing said"
 
 
@@ -127,9 +132,11 @@ def sum_row(number: int) -> dict[str, Any]:
     a, b = number, number * 7 % 1000
     right = number % 4
     choices = [str(a + b + place - right) for place in range(4)]
+    question = f"A shop sells {a} apples in the morning and {b} in the afternoon. How many does it sell?"
     return {
         "id": f"q{number}",
-        "question": f"A shop sells {a} apples in the morning and {b} in the afternoon. How many does it sell?",
+        "question": question,
+        "input": question,
         "choices": choices,
         "answer": right,
     }

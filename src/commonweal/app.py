@@ -11,10 +11,9 @@ import asyncio
 import contextlib
 import logging
 import threading
-import time
-from collections.abc import AsyncIterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -24,7 +23,7 @@ from commonweal import __version__
 from commonweal.core.blobs import Blobs
 from commonweal.core.clock import Clock, SystemClock
 from commonweal.core.database import Database
-from commonweal.core.errors import NotAuthorized, Unavailable, UserError
+from commonweal.core.errors import NotAuthorized, Overloaded, Unavailable, UserError
 from commonweal.core.work import JobFactory
 from commonweal.ledger.chain import seal
 from commonweal.pool import accounts, garbage, wire
@@ -36,8 +35,11 @@ from commonweal.pool.api import jobs as job_routes
 from commonweal.pool.api import people as people_routes
 from commonweal.pool.api import work as work_routes
 from commonweal.pool.api.context import Hub, HubOptions
+from commonweal.pool.api.strangers import EXPORT, LimitStrangers, Strangers
+from commonweal.pool.driving import Driver
 from commonweal.pool.foreman import Fault, Foreman, ForemanOptions, no_fault
 from commonweal.pool.leases import DONE_CHANNEL, WORK_CHANNEL
+from commonweal.pool.proof import Prover, replay
 from commonweal.pool.waiting import WaitingRoom, listen, parse_announcement
 
 log = logging.getLogger(__name__)
@@ -45,13 +47,14 @@ log = logging.getLogger(__name__)
 LARGEST_BODY = 2**20
 LARGEST_JOB = 16 * 2**20
 _SEAL_SECONDS = 5.0
-_GATHER_SECONDS = 0.05  # results that come at the same time are looked at together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubSettings:
     """``tick_seconds``: how often the foreman looks, when nothing wakes it. ``keep_orphans_seconds``: how long a
-    blob that nothing names is kept; ``keep_parts_seconds``: how long an upload that nobody goes on with."""
+    blob that nothing names is kept; ``keep_parts_seconds``: how long an upload that nobody goes on with.
+    ``upload_quota``: the bytes that an account may have uploaded and nothing names yet. ``strangers_a_minute``: how
+    many calls without a valid key an address may make."""
 
     folder: Path
     heartbeat_seconds: float = 10.0
@@ -59,6 +62,8 @@ class HubSettings:
     tick_seconds: float = 0.5
     keep_orphans_seconds: float = 3600.0
     keep_parts_seconds: float = 86_400.0
+    upload_quota: int = 16 * 10**9
+    strangers_a_minute: int = 600
     first_issue: int = 1_000_000 * 1_000_000
     fold: bool = True
 
@@ -69,20 +74,6 @@ class FirstKeys:
 
     admin: str
     join: str
-
-
-@dataclass(slots=True)
-class _Loops:
-    """What runs beside the routes."""
-
-    wake: threading.Event = field(default_factory=threading.Event)
-    stop: threading.Event = field(default_factory=threading.Event)
-    changed: set[str] = field(default_factory=set)
-    """Jobs that something happened to since they were last stepped."""
-
-    def happened(self, job: str) -> None:
-        self.changed.add(job)
-        self.wake.set()
 
 
 def first_start(database: Database, settings: HubSettings, clock: Clock) -> FirstKeys | None:
@@ -110,17 +101,21 @@ def build(
     fault: Fault = no_fault,
 ) -> FastAPI:
     """The hub as an ASGI application. Its loops start and stop with it."""
+    clock = clock or SystemClock()
     hub = Hub(
         database=database,
         blobs=blobs,
-        clock=clock or SystemClock(),
+        clock=clock,
         options=HubOptions(
             heartbeat_seconds=settings.heartbeat_seconds,
             lease_seconds=settings.lease_seconds,
+            upload_quota=settings.upload_quota,
             incoming=settings.folder / "incoming",
         ),
         factories=factories,
         waiting=WaitingRoom(),
+        prover=Prover(partial(replay, database), clock),
+        strangers=Strangers(settings.strangers_a_minute),
         version=__version__,
     )
 
@@ -137,7 +132,7 @@ def build(
         redoc_url=None,
         responses={
             "default": {"model": wire.ErrorBody, "description": "Any error"},
-            **faults.documented(NotAuthorized, UserError, Unavailable),
+            **faults.documented(NotAuthorized, UserError, Overloaded, Unavailable),
         },
     )
     app.state.hub = hub
@@ -148,6 +143,9 @@ def build(
         exempt=f"{wire.PREFIX}/uploads/",
         larger={f"{wire.PREFIX}/jobs": LARGEST_JOB},
     )
+    app.add_middleware(
+        LimitStrangers, strangers=hub.strangers, dear={f"{wire.PREFIX}/credits/export": EXPORT}
+    )
     for routes in (work_routes, blob_routes, job_routes, people_routes, credit_routes):
         app.include_router(routes.router)
     return app
@@ -155,35 +153,29 @@ def build(
 
 @contextlib.asynccontextmanager
 async def _running(hub: Hub, settings: HubSettings, fault: Fault) -> AsyncIterator[None]:
-    loops = _Loops()
-    channels = {
-        WORK_CHANNEL: lambda payload: hub.waiting.wake(parse_announcement(payload)),
-        DONE_CHANNEL: loops.happened,
+    present = max(3 * settings.heartbeat_seconds, settings.lease_seconds)
+    foreman = Foreman(hub.database, hub.factories, ForemanOptions(present_seconds=present), fault=fault)
+    driver = Driver(foreman, hub.clock, tick_seconds=settings.tick_seconds)
+    stop = threading.Event()
+    loops: dict[str, Callable[[], None]] = {
+        "garbage": partial(_collect, hub, settings, stop),
+        "seal": partial(_seal, hub, stop),
     }
+    channels = {WORK_CHANNEL: lambda payload: hub.waiting.wake(parse_announcement(payload))}
+    if settings.fold:
+        loops["foreman"] = driver.run
+        channels[DONE_CHANNEL] = driver.happened
     listening = asyncio.create_task(
         listen(hub.database.dsn(), channels, reconnected=hub.waiting.wake_all), name="listen"
     )
-    threads = [
-        threading.Thread(target=_collect, args=(hub, settings, loops), name="garbage", daemon=True),
-        threading.Thread(target=_seal, args=(hub, loops), name="seal", daemon=True),
-    ]
-    if settings.fold:
-        foreman = Foreman(
-            hub.database,
-            hub.factories,
-            ForemanOptions(present_seconds=max(3 * settings.heartbeat_seconds, settings.lease_seconds)),
-            fault=fault,
-        )
-        threads.append(
-            threading.Thread(target=_drive, args=(foreman, hub, settings, loops), name="foreman", daemon=True)
-        )
+    threads = [threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops.items()]
     for thread in threads:
         thread.start()
     try:
         yield
     finally:
-        loops.stop.set()
-        loops.wake.set()
+        stop.set()
+        driver.stop()
         listening.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await listening
@@ -191,51 +183,9 @@ async def _running(hub: Hub, settings: HubSettings, fault: Fault) -> AsyncIterat
             await asyncio.to_thread(thread.join, 30)
 
 
-def _drive(foreman: Foreman, hub: Hub, settings: HubSettings, loops: _Loops) -> None:
-    """Step every running job at each tick, and between ticks those that something happened to, each in its own
-    thread."""
-    under_way: dict[str, Future[None]] = {}
-    next_tick = 0.0
-    with ThreadPoolExecutor(max_workers=4, thread_name_prefix="fold") as pool:
-        while not loops.stop.is_set():
-            try:
-                if time.monotonic() >= next_tick:
-                    next_tick = time.monotonic() + settings.tick_seconds
-                    foreman.keep_leases(hub.clock.now())
-                    loops.changed.update(foreman.running())
-                for job in list(loops.changed):
-                    if job not in under_way or under_way[job].done():
-                        loops.changed.discard(job)
-                        under_way[job] = pool.submit(_step, foreman, job, hub.clock, loops)
-            except Exception as error:  # this thread must outlive whatever happens to it
-                _wait_after(error, loops)
-            under_way = {job: step for job, step in under_way.items() if not step.done()}
-            loops.stop.wait(_GATHER_SECONDS)
-            loops.wake.wait(max(0.0, next_tick - time.monotonic()))
-            loops.wake.clear()
-
-
-def _step(foreman: Foreman, job: str, clock: Clock, loops: _Loops) -> None:
-    try:
-        if foreman.step(job, clock.now()):
-            loops.happened(job)
-    except Exception as error:
-        _wait_after(error, loops)
-    if job in loops.changed:
-        loops.wake.set()
-
-
-def _wait_after(error: Exception, loops: _Loops) -> None:
-    if isinstance(error, Unavailable):
-        log.warning("foreman.waits error=%s", error.message)
-    else:
-        log.error("foreman.failed", exc_info=error)
-    loops.stop.wait(1.0)
-
-
-def _seal(hub: Hub, loops: _Loops) -> None:
+def _seal(hub: Hub, stop: threading.Event) -> None:
     """Every few seconds, give new journals their place in the chain."""
-    while not loops.stop.wait(_SEAL_SECONDS):
+    while not stop.wait(_SEAL_SECONDS):
         try:
             with hub.database.transaction() as connection:
                 seal(connection)
@@ -243,11 +193,12 @@ def _seal(hub: Hub, loops: _Loops) -> None:
             log.warning("seal.waits error=%s", error)
 
 
-def _collect(hub: Hub, settings: HubSettings, loops: _Loops) -> None:
+def _collect(hub: Hub, settings: HubSettings, stop: threading.Event) -> None:
     """Now and then, delete the blobs that nothing names any more."""
-    while not loops.stop.wait(min(300.0, settings.keep_orphans_seconds)):
+    while not stop.wait(min(300.0, settings.keep_orphans_seconds)):
         try:
             garbage.collect(hub.database, hub.blobs, hub.clock.now(), settings.keep_orphans_seconds)
             garbage.sweep(hub.options.incoming, hub.clock.now(), settings.keep_parts_seconds)
+            garbage.forget_abandoned(hub.database, hub.blobs, hub.clock.now(), settings.keep_parts_seconds)
         except Exception as error:  # the next collection may go better; nothing else depends on it
             log.warning("garbage.waits error=%s", error)

@@ -10,17 +10,17 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel
 from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from commonweal.core.errors import CommonwealError
-from commonweal.ledger.amounts import shown
-from commonweal.pool import wire
+
+if TYPE_CHECKING:
+    from commonweal.pool import wire
 
 LINE = 78
 
@@ -138,6 +138,8 @@ def members_table(members: Iterable[wire.MemberRow]) -> Table:
 
 def balances_table(balances: Iterable[wire.Balance], names: Mapping[str, str]) -> Table:
     """``names`` is what members call themselves, by account."""
+    from commonweal.ledger.amounts import shown  # late: the ledger brings a database with it
+
     rows = [
         (b.account, names.get(b.account, "")[:14], shown(b.available), shown(b.held), shown(b.escrow))
         for b in balances
@@ -286,7 +288,7 @@ def _number(value: float | None, form: str, unit: str = "") -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
+    if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]

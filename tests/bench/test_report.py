@@ -97,3 +97,57 @@ def test_what_is_in_the_folder_can_be_rendered(report: ModuleType) -> None:
     found = report.load(BENCH / "data")
     assert all(json.dumps(one, allow_nan=False) for one in found.values())
     assert report.render(found).startswith("# Measurements\n")
+
+
+def evals_data(**parts: Any) -> dict[str, Any]:
+    machine = {"cores": 2, "processor": "p", "memory_gib": 1.0, "system": "s", "python": "3", "torch": "2"}
+    said = {"machine": machine, "date": "d", "commit": "c", "command": "x", "seconds": 1.0}
+    settings = {"delay_ms": 50.0, "at_once": 64}
+    return {**said, "load_before": [1.0], "load_after": [1.0], "settings": settings, **parts}
+
+
+def cost_row(who: str, fixed: float, each: float) -> dict[str, Any]:
+    return {"who": who, "fixed_seconds": fixed, "ms_per_instance": each, "few": 1000, "many": 3000}
+
+
+@pytest.mark.parametrize(
+    ("fixed", "each", "met"),
+    [(0.99, 0.3, [True, True]), (1.0, 0.31, [False, False]), (0.5, 0.5, [True, False])],
+)
+def test_an_evaluation_is_judged_by_its_own_cost(
+    report: ModuleType, fixed: float, each: float, met: list[bool]
+) -> None:
+    rows = [cost_row("commonweal", fixed, each), cost_row("peer 1", 4.0, 11.0)]
+    part = {"rows": rows, "not_run": {"peer 2": "not installed"}}
+    section = report.evals(evals_data(cost=part))
+    assert [verdict.met for verdict in section.verdicts[:2]] == met
+    assert "(peer 1 11.0 ms)" in section.verdicts[1].found
+    assert "- peer 2: not run, not installed" in section.lines
+
+
+def test_parts_of_an_evaluation_that_were_skipped_are_neither_met_nor_missed(report: ModuleType) -> None:
+    section = report.evals(evals_data(helm={"skipped": "no data"}))
+    assert {verdict.met for verdict in section.verdicts} == {None}
+    assert "skipped: no data" in [verdict.found for verdict in section.verdicts]
+    assert len(section.verdicts) == 9
+
+
+def test_without_a_peer_faster_than_it_cannot_be_said(report: ModuleType) -> None:
+    row = {"who": "commonweal", "way": "choice", "ms_per_instance": 1.0}
+    other = {"who": "lm_eval 1", "way": "choice", "ms_per_instance": 2.0}
+    for rows, met in (([row], None), ([row, other], True), ([{**row, "ms_per_instance": 3.0}, other], False)):
+        section = report.evals(evals_data(local={"rows": rows, "not_run": {}}))
+        (verdict,) = [v for v in section.verdicts if v.what.endswith("four scored choices")]
+        assert verdict.met is met
+
+
+@pytest.mark.parametrize(
+    ("scored", "failed", "seconds", "met"), [(99, 1, 1.1, True), (98, 2, 1.1, False), (99, 1, 157.0, False)]
+)
+def test_a_bad_request_may_cost_one_row_and_no_time(
+    report: ModuleType, scored: int, failed: int, seconds: float, met: bool
+) -> None:
+    without = {"refused": 0, "scored": 100, "failed": 0, "seconds": 1.0, "wall_seconds": 2.0}
+    with_one = {"refused": 1, "scored": scored, "failed": failed, "seconds": seconds, "wall_seconds": 2.0}
+    section = report.evals(evals_data(failing={"rows": [without, with_one]}))
+    assert section.verdicts[-1].met is met

@@ -18,6 +18,8 @@ import typer
 
 from commonweal import cli, console
 from commonweal.app import HubSettings, build
+from commonweal.evals import reference
+from commonweal.evals.scenarios.toml import load_scenario
 from commonweal.ledger.export import verify_export
 from commonweal.train.config import TrainSettings, load_job
 
@@ -27,7 +29,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 GENERATED = {"bench/results.md"}
 """Written by `make bench`; a checkout may be without it."""
 
-COMMANDS = ["hub", "join", "train", "jobs", "status", "members", "credits", "keys", "demo"]
+COMMANDS = ["hub", "join", "train", "jobs", "status", "members", "credits", "keys"]
+COMMANDS += ["eval", "leaderboard", "compare", "release", "import-helm", "demo"]
 JOBS_COMMANDS = ["show", "pause", "resume", "cancel", "export"]
 ABSENT = "–"
 
@@ -195,7 +198,7 @@ def documented_commands() -> dict[str, str]:
     found: dict[str, str] = {}
     for page in PAGES:
         for heading, section in sections(page).items():
-            match = re.fullmatch(r"`commonweal ([a-z ]+)`", heading)
+            match = re.fullmatch(r"`commonweal ([a-z -]+)`", heading)
             if match:
                 assert match[1] not in found, f"{match[1]} is documented twice"
                 found[match[1]] = section
@@ -321,10 +324,14 @@ TOML_BLOCKS = [(page, block) for page in PAGES for block in fenced(page, "toml")
 @pytest.mark.parametrize(
     ("page", "block"), TOML_BLOCKS, ids=[f"{p.stem}-{i}" for i, (p, _) in enumerate(TOML_BLOCKS)]
 )
-def test_the_job_files_shown_can_be_read(page: Path, block: str, tmp_path: Path) -> None:
-    file = tmp_path / "job.toml"
+def test_the_files_shown_can_be_read(page: Path, block: str, tmp_path: Path) -> None:
+    """Job files, and on the page of evaluation scenarios."""
+    file = tmp_path / "shown.toml"
     file.write_text(block, encoding="utf-8")
-    assert load_job(file).name
+    if page.stem == "evaluation":
+        assert load_scenario(file)[0].name
+    else:
+        assert load_job(file).name
 
 
 # The protocol.
@@ -454,6 +461,12 @@ def test_the_decisions_have_one_form() -> None:
         assert re.match(r"\d+\. ", headings[0]), page.name
         assert headings[1:] == ["Context", "Decision", "Consequences"], page.name
         assert len(text_of(page).splitlines()) <= 70, f"{page.name}: a decision is a page"
+
+
+def test_the_pages_of_scenarios_and_metrics_are_what_the_registries_say() -> None:
+    """`make docs` writes them."""
+    assert text_of(DOCS / "scenarios.md") == reference.scenarios_page()
+    assert text_of(DOCS / "metrics.md") == reference.metrics_page()
 
 
 def test_the_changelog_knows_this_version() -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from commonweal.core.work import Amount
-from commonweal.pool.leases import CANDIDATES_PER_JOB
+from commonweal.pool.candidates import CANDIDATES_PER_JOB
 from commonweal.pool.scheduler import (
     MemberFacts,
     Offer,

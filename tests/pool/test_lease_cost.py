@@ -12,11 +12,14 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import CacheStats
 
 from commonweal.core.database import Database
 from commonweal.core.ids import MemberId
 from commonweal.core.work import Amount, Needs, WorkUnit
 from commonweal.pool import leases, wire
+from commonweal.pool.access import identify, issue_key
+from commonweal.pool.api.work import seen
 from commonweal.pool.schema import jobs, members, rates, units
 
 WAITING = 100
@@ -92,6 +95,38 @@ def test_an_idle_poll_is_a_handful_of_statements(start_hub: Callable[..., Any], 
         assert member.lease(wait=0) is None
     assert len(sent) <= 4, sent
     assert not any("for update" in s.lower() or "for no key update" in s.lower() for s in sent)
+
+
+def test_an_idle_poll_builds_and_compiles_no_statement(database: Database) -> None:
+    """That costs many times what PostgreSQL takes to answer. Polls that differ in everything send the same objects."""
+    polls: list[list[Any]] = []
+    compiled: list[str] = []
+
+    def note(_c: Any, statement: Any, *_: Any) -> None:
+        polls[-1].append(statement)
+
+    def note_miss(_c: Any, _u: Any, statement: str, _p: Any, context: Any, *_: Any) -> None:
+        if len(polls) > 1 and context.cache_hit is not CacheStats.CACHE_HIT:
+            compiled.append(statement)
+
+    with database.transaction() as connection:
+        me = join(connection, "me")
+        secret = issue_key(connection, role="member", owner=f"member:{me}", label="", now=0.0)
+        sa.event.listen(connection, "before_execute", note)
+        sa.event.listen(connection, "before_cursor_execute", note_miss)
+        for number in range(3):
+            polls.append([])
+            assert identify(connection, secret).member == me
+            asked = {
+                "roles": ["train", "score"][: 1 + number % 2],
+                "kinds": [f"kind-{i}" for i in range(number)],
+                "free_memory": number,
+            }
+            assert lend(connection, me, number, **asked) is None
+            seen(connection, me, state="idle", now=1000.0 + number, free_memory=number or None)
+    assert len(polls[0]) == 4
+    assert [list(map(id, poll)) for poll in polls[1:]] == [list(map(id, polls[0]))] * 2
+    assert not compiled
 
 
 def test_planning_many_units_is_a_few_statements(database: Database) -> None:

@@ -142,6 +142,74 @@ def test_keys_are_kept_as_hashes_and_can_be_revoked(hub: Any, database: Database
     assert hub.admin.post("/keys/revoke", json={"account": made["account"]}).status_code == 404
 
 
+def test_the_same_request_makes_one_key_and_answers_with_a_secret_that_works(hub: Any) -> None:
+    body = {"role": "user", "label": "ada", "request_id": "request-key"}
+    first, again = (hub.admin.post("/keys", json=body) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert hub.client(again.json()["key"]).get("/jobs").status_code == 200
+    assert hub.client(first.json()["key"]).get("/jobs").status_code == 401, "its answer was lost"
+    other = hub.admin.post("/keys", json=body | {"label": "ben"})
+    assert (other.status_code, other.json()["error"]["code"]) == (409, "conflict")
+    assert hub.admin.post("/keys/revoke", json={"account": "user:ada"}).json() == {"revoked": 1}
+    assert hub.admin.post("/keys", json=body).status_code == 409, "a retry revives nothing"
+
+
+def test_requests_without_an_id_are_each_their_own(hub: Any) -> None:
+    body = {"role": "user", "label": "ada"}
+    made = [hub.admin.post("/keys", json=body).json()["key"] for _ in range(2)]
+    assert [hub.client(key).get("/jobs").status_code for key in made] == [200, 200]
+    assert hub.admin.post("/keys/revoke", json={"account": "user:ada"}).json() == {"revoked": 2}
+
+
+def test_a_request_to_revoke_that_is_repeated_spares_what_was_made_since(hub: Any) -> None:
+    key, revoke = {"role": "user", "label": "ada"}, {"account": "user:ada", "request_id": "request-revoke"}
+    hub.admin.post("/keys", json=key)
+    assert hub.admin.post("/keys/revoke", json=revoke).json() == {"revoked": 1}
+    newer = hub.client(hub.admin.post("/keys", json=key).json()["key"])
+    assert hub.admin.post("/keys/revoke", json=revoke).json() == {"revoked": 1}
+    assert newer.get("/jobs").status_code == 200
+    revoke["request_id"] = "request-another"
+    assert hub.admin.post("/keys/revoke", json=revoke).json() == {"revoked": 1}
+    assert newer.get("/jobs").status_code == 401
+
+
+def test_a_budget_is_added_once_a_request(hub: Any) -> None:
+    job = hub.submit_job(units=0, budget=100)
+    more = {"budget": 50, "request_id": "request-resume"}
+    budgets = [hub.admin.post(f"/jobs/{job}/resume", json=more).json()["budget"] for _ in range(3)]
+    assert budgets == [150, 150, 150]
+    assert balance(hub)["held"] == 150
+    hub.admin.post(f"/jobs/{job}/pause")
+    assert hub.admin.post(f"/jobs/{job}/resume", json=more).json()["status"] == "paused", "that one is over"
+    more["request_id"] = "request-other"
+    assert hub.admin.post(f"/jobs/{job}/resume", json=more).json()["budget"] == 200
+    hub.admin.post(f"/jobs/{job}/cancel")
+    assert hub.admin.post(f"/jobs/{job}/resume", json=more).json()["status"] == "cancelled"
+
+
+def test_a_request_is_its_callers_own(hub: Any) -> None:
+    owner = new_user(hub, "owner", 1000)
+    job = submit(owner, budget=100, units=0).json()["id"]
+    more = {"budget": 50, "request_id": "request-resume"}
+    assert owner.post(f"/jobs/{job}/resume", json=more).json()["budget"] == 150
+    assert hub.admin.post(f"/jobs/{job}/resume", json=more).json()["budget"] == 200
+
+
+def test_one_request_sent_many_times_at_once_adds_once(hub: Any) -> None:
+    job = hub.submit_job(units=0, budget=100)
+    more, budgets = {"budget": 50, "request_id": "request-resume"}, list[int]()
+
+    def ask() -> None:
+        budgets.append(hub.admin.post(f"/jobs/{job}/resume", json=more).json()["budget"])
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert budgets == [150] * 6
+
+
 def test_a_key_speaks_for_its_account(database: Database) -> None:
     with database.transaction() as connection:
         secret = issue_key(connection, role="member", owner="member:mem_x", label="", now=0.0)
@@ -197,7 +265,7 @@ def test_parts_of_uploads_that_nobody_goes_on_with_are_swept(tmp_path: Path) -> 
     assert garbage.sweep(tmp_path / "none", time.time(), 60) == 0
 
 
-def test_two_requests_for_one_upload_at_the_same_time(hub: Any) -> None:
+def test_two_requests_for_one_upload_at_the_same_time(hub: Any, tmp_path: Path) -> None:
     """The client gave up on the first, which is still being read: both write the same bytes to the same place."""
     client: Any = hub.member().client
     data = os.urandom(300_000)
@@ -206,6 +274,10 @@ def test_two_requests_for_one_upload_at_the_same_time(hub: Any) -> None:
 
     def slowly() -> Any:
         yield data[:100_000]
+        deadline = time.monotonic() + 20
+        while not list((tmp_path / "incoming").glob("*.part")):  # until the first is being written
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         assert client.patch(
             f"/uploads/{name}", params=where | {"offset": 0}, content=data[:50_000]
         ).status_code in (200, 409)

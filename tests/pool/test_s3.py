@@ -18,6 +18,7 @@ from commonweal.core.blobs import Blobs, open_blobs
 from commonweal.core.database import Database
 from commonweal.core.errors import CorruptBlob, NotFound, Unavailable
 from commonweal.pool import garbage
+from commonweal.pool.quota import LEAST
 
 DATA = b"weights" * 1000
 NAME = hashlib.sha256(DATA).hexdigest()
@@ -80,6 +81,16 @@ def test_other_bytes_are_refused_and_removed(s3_hub: Any, s3: Blobs) -> None:
     assert client.post(f"/uploads/{NAME}/complete").status_code == 404, "nothing is left to be admitted"
     assert client.get(f"/blobs/{NAME}").status_code == 404
     assert list(s3.all()) == []
+
+
+def test_what_the_store_took_counts_at_its_true_size(database: Database, s3: Blobs, tmp_path: Path) -> None:
+    with running_hub(database, s3, tmp_path, upload_quota=len(DATA) + LEAST - 1) as hub:
+        client = hub.member().client
+        url = client.post("/uploads", json={"hash": NAME, "size": 1}).json()["url"]
+        httpx.put(url, content=DATA).raise_for_status()
+        assert client.post(f"/uploads/{NAME}/complete").json() == {"size": len(DATA)}
+        reply = client.post("/uploads", json={"hash": "0" * 64, "size": 1})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (413, "upload_quota")
 
 
 def test_completing_what_was_never_uploaded_is_404(s3_hub: Any) -> None:

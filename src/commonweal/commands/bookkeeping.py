@@ -7,6 +7,7 @@ from pathlib import Path
 from commonweal import console
 from commonweal.core.errors import CommonwealError, UserError
 from commonweal.ledger.amounts import shown
+from commonweal.ledger.chain import Head
 from commonweal.ledger.export import verify_export
 from commonweal.pool.client import PoolClient
 
@@ -34,17 +35,20 @@ def grant(client: PoolClient, text: str, *, json: bool) -> None:
 
 
 def verify(client: PoolClient, *, json: bool) -> None:
-    """Have the hub replay its books, then replay the public export here. Raises BooksWrong."""
+    """Have the hub replay its books, then replay the public export here, in which the head that the hub proved must
+    be. Raises BooksWrong."""
     audit = client.verify()
-    check = verify_export(client.export())
+    check = verify_export(client.export(), known=Head(position=audit.position, seal=audit.head))
     problems = [*audit.problems, *check.problems]
     if json:
         console.print_json({**audit.model_dump(), "ok": not problems, "problems": problems})
     elif not problems:
+        proven = f", proven at {console.ago(audit.at)}" if audit.at else ""
         console.out.print(
             f"the books hold: {audit.journals} journals sum to zero, {audit.accounts} accounts agree with them,\n"
-            f"{shown(audit.issued)} credits issued; the export replays to the same\n"
-            f"head of the chain, journal {audit.position}:\n{audit.head}"
+            f"{shown(audit.issued)} credits issued{proven};\n"
+            f"the export has that head, journal {audit.position}, in its chain, and replays to\n"
+            f"its own, journal {check.head.position}:\n{check.head.seal}"
         )
     if problems or not audit.ok:
         raise BooksWrong(

@@ -77,7 +77,7 @@ def run_demo(*, minutes: float, folder: Path) -> None:
 
 
 def _play(here: stage.Stage, client: PoolClient, started: float, minutes: float) -> None:
-    console.out.print(f"The hub is on {here.url}, with its own PostgreSQL and a folder of blobs.")
+    console.out.print(f"The hub is on {here.url}, with a PostgreSQL and a store of its own.")
     for name in NAMES:
         here.start_member(name)
     first = _prepare(demo_job(steps=LEAST_STEPS), client, here)

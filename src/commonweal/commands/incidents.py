@@ -24,6 +24,9 @@ from commonweal.pool.client import PoolClient
 KILL_AT, JOIN_AT, WAIT_AT = 0.3, 0.45, 0.65
 """Shares of the job: when one member is killed, when another is started, and when it is waited for."""
 
+KILL_AFTER = 0.3
+"""The share of its unit that the victim has done by then."""
+
 WAIT_SECONDS = 300.0
 _LOOK_SECONDS = 0.01
 
@@ -75,7 +78,8 @@ class Incidents:
 
     def _caught(self) -> bool:
         """Stop the victim; if it is computing at that moment it stays so, else it goes on."""
-        if self.stage.last_event(self.victim).get("event") != "progressed":
+        last = self.stage.last_event(self.victim)
+        if last.get("event") != "progressed" or last["amount_done"] < KILL_AFTER * last["amount"]:
             return False
         process = self.stage.members[self.victim]
         process.send_signal(signal.SIGSTOP)

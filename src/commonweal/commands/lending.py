@@ -91,6 +91,7 @@ def _without_token(arguments: Sequence[str]) -> list[str]:
 def _joined(wishes: Wishes, options: AgentOptions) -> Iterator[tuple[Agent, threading.Event]]:
     """The agent of a machine that is a member, and the event that ends it (ctrl-c sets it)."""
     device = machine.choose_device(options.device)
+    machine.bound_memory(device, options.memory)
     stop = threading.Event()
     client = HubClient(wishes.url, version=__version__)
     show = _show_json if wishes.json else _show

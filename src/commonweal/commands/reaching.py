@@ -31,7 +31,7 @@ def reached(url: str, key: str) -> Iterator[PoolClient]:
         raise ConfigError(
             "no key", hint="give it with --key, or set COMMONWEAL_KEY; the hub said it when it first started"
         )
-    greet(url)
+    greet(url, key)
     client = PoolClient(url, key, version=__version__)
     try:
         yield client
@@ -39,9 +39,9 @@ def reached(url: str, key: str) -> Iterator[PoolClient]:
         client.close()
 
 
-def greet(url: str) -> None:
-    """Make sure that a hub answers at ``url``."""
-    client = HubClient(url, version=__version__)
+def greet(url: str, key: str | None = None) -> None:
+    """Make sure that a hub answers at ``url``. With a key it is not taken for a stranger's call."""
+    client = HubClient(url, version=__version__, key=key)
     retry = Retry(SystemClock(), Random())
     try:
         retry.call(lambda: client.hello(FIRST_TIMEOUT), FIRST_CONTACT, threading.Event())

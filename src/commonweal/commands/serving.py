@@ -19,6 +19,7 @@ from commonweal.core.clock import SystemClock
 from commonweal.core.database import connect, start_embedded
 from commonweal.core.errors import UserError
 from commonweal.core.work import JobFactory
+from commonweal.pool.worker.limits import parse_size
 from commonweal.train.job import Scorer, job_factory
 from commonweal.train.spec import KIND, JobSpec
 
@@ -37,6 +38,7 @@ class HubProcess:
     store: str
     lease_seconds: float
     heartbeat_seconds: float
+    upload_quota: str
     threads: int
     fold: bool
     json: bool
@@ -53,6 +55,7 @@ def serve_hub(process: HubProcess) -> None:
         folder=process.folder,
         heartbeat_seconds=process.heartbeat_seconds,
         lease_seconds=process.lease_seconds,
+        upload_quota=parse_size(process.upload_quota),
         fold=process.fold,
     )
     url = "http://{}:{}".format(*listener.getsockname()[:2])

@@ -18,6 +18,8 @@ from typing import Any, Literal, Protocol
 from commonweal.core.errors import CommonwealError
 from commonweal.core.hashing import content_hash
 
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+
 Kind = Literal["generate", "score"]
 Role = Literal["system", "user", "assistant", "tool"]
 Finish = Literal["stop", "length", "tool_calls", "content_filter", "error"]
@@ -86,7 +88,7 @@ class Request:
 
     def canonical(self) -> str:
         """One JSON text for equal requests; pictures stand for themselves by their hash."""
-        return json.dumps(_plain(self), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return _encode(_plain(self))
 
     def hash(self) -> str:
         """SHA-256 of :meth:`canonical`, as hexadecimal digits."""

@@ -13,6 +13,7 @@ import difflib
 import tomllib
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -81,7 +82,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
             raise ConfigError(f"{where}: expected a list, got {_shown(value)}")
         items = [_convert(item, args[0], f"{where}[{i}]") for i, item in enumerate(value)]
         return tuple(items) if origin is tuple else items
-    if origin is dict or hint is dict:
+    if origin in (dict, Mapping) or hint is dict:
         if not isinstance(value, dict):
             raise ConfigError(f"{where}: expected a table, got {_shown(value)}")
         return value

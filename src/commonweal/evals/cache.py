@@ -17,7 +17,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from commonweal.core.completion import Abilities, Completer, Completion, Request
@@ -29,7 +28,7 @@ log = logging.getLogger(__name__)
 ROWS_A_COMMIT = 256
 SECONDS_A_COMMIT = 0.05
 _BUSY_SECONDS = 30.0
-_TABLE = "CREATE TABLE IF NOT EXISTS completion (request BLOB PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID"
+_TABLE = "CREATE TABLE IF NOT EXISTS completion (request BLOB PRIMARY KEY, body TEXT NOT NULL)"
 _GET = "SELECT body FROM completion WHERE request = ?"
 _PUT = "INSERT OR IGNORE INTO completion VALUES (?, ?)"
 
@@ -84,7 +83,7 @@ class RequestCache:
         if completion.cached or not _is_whole(completion):
             return
         try:
-            body = completion_text(replace(completion, cached=True))
+            body = completion_text(completion, cached=True)
         except ValueError as error:
             log.warning("cache.not_kept path=%s error=%s", self.path, error)
             return

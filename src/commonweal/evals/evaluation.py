@@ -78,14 +78,17 @@ class Evaluation:
         return "done" if "done" in found else "not_measured"
 
 
-def begun(folder: Path) -> Wishes:
-    """The wishes of an evaluation that is to be resumed. Raises NotFound, DataError, ConfigError."""
+def begun(folder: Path) -> tuple[Path, Wishes]:
+    """The folder of an evaluation that is to be resumed, which may be told by one of its runs, and its wishes. Raises
+    NotFound, DataError, ConfigError."""
+    if (folder / RUN).exists() and (folder.parent / EVAL).exists():
+        folder = folder.parent
     if not (folder / EVAL).exists():
         raise NotFound(f"{folder}: no evaluation to resume", hint=f"give a folder that holds {EVAL}")
     told = read_json(folder / EVAL)
     if told.get("version") != VERSION or "wishes" not in told:
         raise DataError(f"{folder / EVAL}: not written by this version of commonweal")
-    return Wishes.from_json(told["wishes"], where=str(folder / EVAL))
+    return folder, Wishes.from_json(told["wishes"], where=str(folder / EVAL))
 
 
 async def evaluate(

@@ -38,6 +38,10 @@ class Wishes:
     judge: str = ""
     data_root: str = ""
 
+    def given(self) -> list[str]:
+        """The names of what was wished for otherwise than by default."""
+        return [name for name, value in asdict(self).items() if value != getattr(_NOTHING, name)]
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -46,6 +50,9 @@ class Wishes:
         """Read :meth:`to_json` back. Raises ConfigError."""
         given = {name: one for name, one in value.items() if one is not None}
         return from_table(given, cls, where=where)
+
+
+_NOTHING = Wishes(model="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,9 +68,15 @@ def completion_of(value: Mapping[str, Any]) -> Completion:
         raise DataError(f"completion: not in the form that this version writes ({error!r})") from None
 
 
-def completion_text(completion: Completion) -> str:
-    """:func:`completion_json` as one line of ASCII. Raises ValueError for numbers that are not finite."""
-    return _encode(completion_json(completion))
+def completion_text(completion: Completion, *, cached: bool | None = None) -> str:
+    """:func:`completion_json` as one line of ASCII, where ``cached`` may be set otherwise than in ``completion``.
+
+    Raises ValueError for numbers that are not finite.
+    """
+    made = completion_json(completion)
+    if cached is not None:
+        made["cached"] = cached
+    return _encode(made)
 
 
 def completion_of_text(text: str) -> Completion:

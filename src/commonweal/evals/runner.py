@@ -11,7 +11,6 @@ when ctrl-c comes, is dropped, and only that.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -102,12 +101,13 @@ class Runner:
         """Ask all ``items``. Raises StorageFull where a sample cannot be kept, and what ``items`` raises."""
         self._stopped = asyncio.get_running_loop().create_future()
         workers = [asyncio.create_task(self._work(items)) for _ in range(max(1, self._means.concurrency))]
+        together = asyncio.gather(*workers)
         try:
-            await self._watch(asyncio.gather(*workers))
+            await self._watch(together)
         finally:
             for worker in workers:
                 worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+            await asyncio.gather(together, *workers, return_exceptions=True)
         return self._outcome or self._judged()
 
     async def _watch(self, workers: asyncio.Future[list[None]]) -> None:
@@ -117,11 +117,8 @@ class Runner:
         )
         if workers.done():
             workers.result()
-            return
-        workers.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await workers
-        self._may_go_on()
+        else:
+            self._may_go_on()
 
     def _patience(self) -> float | None:
         seconds = self._rules.limits.seconds

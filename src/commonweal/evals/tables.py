@@ -16,9 +16,9 @@ Each table is written beside its place and moved there when it is whole, so what
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,8 @@ Row = dict[str, Any]
 TABLES = ("instances", "requests", "samples", "scores", "stats")
 
 GROUP = 2048
-"""Rows of a row group: a few megabytes of prompts."""
+HEAVY = 32_000_000
+"""Rows of a row group, and the characters of prompts at which one is written before it has so many."""
 
 _KEY = {"id": "string", "perturbation": "string"}
 _REFERENCES = "list<struct<text: string, correct: bool, grade: int32>>"
@@ -136,21 +137,24 @@ _PARAMETERS = (
 _PLACE = ("id", "perturbation", "trial", "split", "subset")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Sink:
     """Rows of one table, gathered until they make a row group: the values in the order of the columns."""
 
     schema: pa.Schema
     writer: Any
-    rows: list[tuple[Any, ...]]
+    names: Sequence[str]
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    weight: int = 0
 
-    def add(self, row: Row) -> None:
-        """Add a row; a column that it does not name is null."""
-        self.add_values(tuple(map(row.get, self.schema.names)))
+    def add(self, row: Row, weight: int = 0) -> None:
+        """Add a row of about ``weight`` characters; a column that it does not name is null."""
+        self.weight += weight
+        self.add_values(tuple(map(row.get, self.names)))
 
     def add_values(self, values: tuple[Any, ...]) -> None:
         self.rows.append(values)
-        if len(self.rows) >= GROUP:
+        if len(self.rows) >= GROUP or self.weight >= HEAVY:
             self.flush()
 
     def flush(self) -> None:
@@ -158,9 +162,10 @@ class _Sink:
 
         if self.rows:
             values = zip(*self.rows, strict=True)
-            columns = [column(one, field.type) for one, field in zip(values, self.schema, strict=True)]
+            columns = [column(one, kind) for one, kind in zip(values, self.schema.types, strict=True)]
             self.writer.write_batch(pa.record_batch(columns, schema=self.schema))
             self.rows.clear()
+            self.weight = 0
 
 
 def write_tables(folder: Path, records: Iterable[Record], *, trials: int = 1) -> None:
@@ -174,12 +179,13 @@ def write_tables(folder: Path, records: Iterable[Record], *, trials: int = 1) ->
         for record in records:
             key = hash((record["id"], record["perturbation"])) if trials > 1 else 0
             if trials == 1 or key not in seen:
-                instances.add(_instance_row(record))
+                instances.add(_instance_row(record), len(record["instance"]["input"]))
                 if trials > 1:
                     seen.add(key)
             samples.add(_sample_row(record))
             for request in record["requests"]:
-                requests.add(_request_row(record, request))
+                row = _request_row(record, request)
+                requests.add(row, len(row["prompt"] or row["messages"] or ""))
             place = tuple(record[name] for name in _PLACE)
             for name, value in record["scores"].items():
                 scores.add_values((*place, name, value))
@@ -220,7 +226,7 @@ def _sink(folder: Path, name: str) -> Iterator[_Sink]:
     schema, new = _schema(name), folder / f".{name}.parquet.new"
     try:
         with pq.ParquetWriter(new, schema, compression="zstd") as writer:
-            sink = _Sink(schema=schema, writer=writer, rows=[])
+            sink = _Sink(schema=schema, writer=writer, names=schema.names)
             yield sink
             sink.flush()
         new.replace(folder / f"{name}.parquet")

@@ -1,7 +1,7 @@
 """The hub as its users call it: submit and follow jobs, read the pool, move credits and blobs.
 
-One short method a route. A call that is safe to repeat (it reads, says the same twice, or carries a request id) is
-tried again while the hub is away or busy, for a limited time; the others are made once.
+One short method a route. Every call is safe to repeat (it reads, says the same twice, or carries a request id), and
+is tried again while the hub is away or busy, for a limited time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from commonweal.core.ids import new_id
 from commonweal.pool import wire
 from commonweal.pool.worker.answers import check, reached
 from commonweal.pool.worker.client import HubClient
-from commonweal.pool.worker.patience import LIMITED, ONCE, Patience, Retry
+from commonweal.pool.worker.patience import LIMITED, Retry
 from commonweal.pool.worker.throttle import Meter, TokenBucket
 from commonweal.pool.worker.upload import Uploads
 
@@ -100,7 +100,8 @@ class PoolClient:
         return self._call("POST", f"/jobs/{job}/pause", wire.JobView)
 
     def resume(self, job: str, budget: int) -> wire.JobView:
-        return self._call("POST", f"/jobs/{job}/resume", wire.JobView, json={"budget": budget}, patience=ONCE)
+        body = wire.Resume(budget=budget, request_id=new_id("req"))
+        return self._call("POST", f"/jobs/{job}/resume", wire.JobView, body)
 
     def cancel(self, job: str) -> wire.JobView:
         return self._call("POST", f"/jobs/{job}/cancel", wire.JobView)
@@ -115,10 +116,12 @@ class PoolClient:
         self._send("POST", f"/members/{member}/ban", json={"banned": banned})
 
     def new_key(self, role: str, label: str) -> wire.Key:
-        return self._call("POST", "/keys", wire.Key, json={"role": role, "label": label}, patience=ONCE)
+        body = {"role": role, "label": label, "request_id": new_id("req")}
+        return self._call("POST", "/keys", wire.Key, json=body)
 
     def revoke(self, account: str) -> int:
-        return int(self._send("POST", "/keys/revoke", json={"account": account}).json()["revoked"])
+        body = {"account": account, "request_id": new_id("req")}
+        return int(self._send("POST", "/keys/revoke", json=body).json()["revoked"])
 
     def balances(self) -> list[wire.Balance]:
         return self._call("GET", "/credits", list[wire.Balance])
@@ -151,20 +154,13 @@ class PoolClient:
         *,
         json: Any = None,
         params: dict[str, Any] | None = None,
-        patience: Patience = LIMITED,
     ) -> T:
         content = body.model_dump(mode="json") if body is not None else json
-        response = self._send(method, path, json=content, params=params, patience=patience)
+        response = self._send(method, path, json=content, params=params)
         return TypeAdapter(into).validate_json(response.content)
 
     def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        json: Any = None,
-        params: dict[str, Any] | None = None,
-        patience: Patience = LIMITED,
+        self, method: str, path: str, *, json: Any = None, params: dict[str, Any] | None = None
     ) -> httpx.Response:
         def once() -> httpx.Response:
             with reached("the hub"):
@@ -172,4 +168,4 @@ class PoolClient:
             check(response)
             return response
 
-        return self._retry.call(once, patience, self._never)
+        return self._retry.call(once, LIMITED, self._never)

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from commonweal.core.blobs import Blobs
 from commonweal.core.database import Database
+from commonweal.pool import quota
 from commonweal.pool.schema import jobs, units
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ def collect(database: Database, blobs: Blobs, now: float, keep_seconds: float) -
     gone = [name for name in orphans if name not in named and blobs.is_older(name, before)]
     for name in gone:
         blobs.delete(name)
+    with database.transaction() as connection:
+        quota.forget(connection, gone)
     if gone:
         log.info("garbage.collected blobs=%d", len(gone))
     return len(gone)
@@ -43,6 +46,17 @@ def sweep(folder: Path, now: float, keep_seconds: float) -> int:
     for part in old:
         part.unlink(missing_ok=True)
     return len(old)
+
+
+def forget_abandoned(database: Database, blobs: Blobs, now: float, keep_seconds: float) -> int:
+    """Count no more the uploads that were given up, and of which :func:`sweep` left nothing; returns how many. What is
+    in the store still counts, until :func:`collect` takes it."""
+    with database.transaction() as connection:
+        old = quota.untouched(connection, now - keep_seconds)
+    gone = [name for name in old if not blobs.has(name)]
+    with database.transaction() as connection:
+        quota.forget(connection, gone)
+    return len(gone)
 
 
 def _named(connection: sa.Connection) -> set[str]:

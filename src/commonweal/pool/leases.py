@@ -18,10 +18,10 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from commonweal.core.errors import Conflict, NotFound
 from commonweal.core.ids import MemberId, new_id
-from commonweal.core.work import Amount, WorkUnit
-from commonweal.pool import wire
+from commonweal.core.work import WorkUnit
+from commonweal.pool import quota, wire
+from commonweal.pool.candidates import busy, candidates, member_facts
 from commonweal.pool.scheduler import (
-    MemberFacts,
     Offer,
     UnitFacts,
     choose,
@@ -30,15 +30,21 @@ from commonweal.pool.scheduler import (
     retry_until,
     smoothed,
 )
-from commonweal.pool.schema import attempts, jobs, members, rates, units
+from commonweal.pool.schema import attempts, members, rates, units
 
-CANDIDATES_PER_JOB = 16
 _TRIES = 4  # other processes may be faster at every unit that was found
 RATE_IS_GOOD_FOR = 3600.0
 """Seconds after which a measured speed is forgotten: a member that was once too slow gets another chance."""
 _LEAST_SECONDS = 1e-3  # measurements below it are not believed: no speed is infinite
 WORK_CHANNEL = "commonweal_work"
 DONE_CHANNEL = "commonweal_done"
+
+# Part of every poll, so built once: see ``candidates``.
+_LEASED_BEFORE = sa.select(units).where(
+    units.c.member == sa.bindparam("holder"),
+    units.c.request_id == sa.bindparam("request"),
+    units.c.status == "leased",
+)
 
 
 class StaleLease(Conflict):
@@ -94,17 +100,17 @@ def lease(
     again = _leased_before(connection, member, body.request_id, ttl=ttl, now=now)
     if again is not None:
         return again
-    if not _candidates(connection, member, body, now):
+    if not candidates(connection, member, body, now):
         return None
     connection.execute(sa.select(members.c.id).where(members.c.id == member).with_for_update(key_share=True))
     again = _leased_before(connection, member, body.request_id, ttl=ttl, now=now)
     if again is not None:
         return again
     for _ in range(_TRIES):
-        candidates = _candidates(connection, member, body, now)
-        if not candidates:
+        found = candidates(connection, member, body, now)
+        if not found:
             return None
-        taken = _take_best(connection, member, body, candidates, ttl=ttl, now=now)
+        taken = _take_best(connection, member, body, found, ttl=ttl, now=now)
         if taken is not None:
             return taken
     return None
@@ -149,6 +155,7 @@ def submit(
     ).first()
     if done is None:
         return _already_handed_in(connection, member, unit, body.fence)
+    quota.forget(connection, body.blobs.values())
     _measure_rate(connection, member, done, body, now)
     notice(connection, done.job)
     return wire.Submitted(duplicate=False)
@@ -290,133 +297,29 @@ def _held(member: MemberId, unit: str, fence: int) -> sa.ColumnElement[bool]:
 def _leased_before(
     connection: sa.Connection, member: MemberId, request_id: str, *, ttl: float, now: float
 ) -> wire.Lease | None:
-    row = connection.execute(
-        sa.select(units).where(
-            units.c.member == member, units.c.request_id == request_id, units.c.status == "leased"
-        )
-    ).first()
+    row = connection.execute(_LEASED_BEFORE, {"holder": member, "request": request_id}).first()
     if row is None:
         return None
     until = min(row.deadline, row.leased_at + patience(row.amount["target_seconds"]))
     return _as_lease(row, seconds=max(0.0, until - now), ttl=ttl)
 
 
-def _candidates(
-    connection: sa.Connection, member: MemberId, body: wire.LeaseRequest, now: float
-) -> list[UnitFacts]:
-    """The first units of every running job that ``member`` may have. Filtered here and not only by ``choose``,
-    so that neither a job with many units nor units that nobody can do hide those behind them."""
-    mine = units.c.prefers == member
-    unit = (
-        sa.select(units)
-        .where(units.c.job == jobs.c.id, units.c.status == "queued", sa.or_(mine, units.c.prefers.is_(None)))
-        .where(*_fits(member, body), units.c.deadline > now)
-        .order_by(mine.desc().nulls_last(), units.c.created, units.c.id)
-        .limit(CANDIDATES_PER_JOB)
-        .lateral("unit")
-    )
-    found = (
-        sa.select(unit)
-        .select_from(jobs.join(members, members.c.id == member).join(unit, sa.true()))
-        .where(jobs.c.status == "running")
-    )
-    return [_unit_facts(row) for row in connection.execute(found)]
-
-
-def _fits(member: MemberId, body: wire.LeaseRequest) -> list[sa.ColumnElement[bool]]:
-    memory = sa.func.least(body.free_memory, members.c.memory_limit - 1)
-    return [
-        units.c.role.in_(body.roles),
-        units.c.role == sa.any_(members.c.roles),
-        units.c.kind.in_(body.kinds),
-        units.c.memory <= memory,
-        units.c.min_reputation <= members.c.reputation,
-        sa.literal(member) != sa.all_(units.c.excludes),
-        sa.or_(units.c.group == "", sa.tuple_(units.c.job, units.c.group).not_in(_groups(member))),
-    ]
-
-
-def _groups(member: MemberId) -> sa.Select[tuple[str, str]]:
-    """(job, group) wherever the member has or had a unit that is not folded yet."""
-    inner = units.alias("held")
-    held = sa.select(inner.c.job, inner.c.group).where(
-        inner.c.member == member, inner.c.status.in_(["leased", "submitted"])
-    )
-    had = (
-        sa.select(inner.c.job, inner.c.group)
-        .join(attempts, attempts.c.unit == inner.c.id)
-        .where(attempts.c.member == member, inner.c.status.in_(["queued", "leased", "submitted"]))
-    )
-    both = held.union_all(had).subquery("taken")
-    return sa.select(both.c.job, both.c.group)
-
-
-def _unit_facts(row: sa.Row[Any]) -> UnitFacts:
-    return UnitFacts(
-        id=row.id,
-        job=row.job,
-        group=row.group,
-        kind=row.kind,
-        role=row.role,
-        memory=row.memory,
-        min_reputation=row.min_reputation,
-        prefers=row.prefers,
-        excludes=frozenset(row.excludes),
-        amount=Amount(**row.amount),
-        deadline=row.deadline,
-        pickup_until=row.pickup_until,
-        created=row.created,
-    )
-
-
 def _take_best(
     connection: sa.Connection,
     member: MemberId,
     body: wire.LeaseRequest,
-    candidates: Sequence[UnitFacts],
+    found: Sequence[UnitFacts],
     *,
     ttl: float,
     now: float,
 ) -> wire.Lease | None:
-    among = {unit.job for unit in candidates}
-    facts = _facts(connection, member, body, among, now)
-    for offer in choose(facts, candidates, _busy(connection, among), now):
+    among = {unit.job for unit in found}
+    facts = member_facts(connection, member, body, among, measured_since=now - RATE_IS_GOOD_FOR)
+    for offer in choose(facts, found, busy(connection, among), now):
         taken = _take(connection, member, offer, body.request_id, ttl=ttl, now=now)
         if taken is not None:
             return taken
     return None
-
-
-def _facts(
-    connection: sa.Connection, member: MemberId, body: wire.LeaseRequest, among: set[str], now: float
-) -> MemberFacts:
-    row = connection.execute(
-        sa.select(members.c.reputation, members.c.memory_limit, members.c.roles).where(members.c.id == member)
-    ).one()
-    speeds = connection.execute(
-        sa.select(rates.c.job, rates.c.rate).where(
-            rates.c.member == member, rates.c.job.in_(among), rates.c.measured > now - RATE_IS_GOOD_FOR
-        )
-    )
-    memory = body.free_memory if row.memory_limit is None else min(body.free_memory, row.memory_limit - 1)
-    return MemberFacts(
-        id=member,
-        roles=frozenset(body.roles) & frozenset(row.roles),
-        kinds=frozenset(body.kinds),
-        memory=memory,
-        reputation=row.reputation,
-        rates={r.job: r.rate for r in speeds},
-        groups=frozenset((r.job, r.group) for r in connection.execute(_groups(member)) if r.group),
-    )
-
-
-def _busy(connection: sa.Connection, among: set[str]) -> dict[str, int]:
-    rows = connection.execute(
-        sa.select(units.c.job, sa.func.count().label("n"))
-        .where(units.c.status == "leased", units.c.job.in_(among))
-        .group_by(units.c.job)
-    )
-    return {row.job: row.n for row in rows}
 
 
 def _take(

@@ -17,13 +17,15 @@ from commonweal.core.ids import JobId, new_id
 from commonweal.core.work import JobFactory, Json
 from commonweal.ledger.accounts import AccountId
 from commonweal.ledger.holds import release
-from commonweal.pool import accounts, wire
+from commonweal.pool import accounts, quota, wire
 from commonweal.pool.access import Caller
 from commonweal.pool.foreman import drop_units
 from commonweal.pool.leases import announce_queued, notice
 from commonweal.pool.schema import jobs, rounds
 
 _CHECKS_AT_ONCE = 8
+_REQUESTS_KEPT = 100
+"""Requests to resume a job that are known again: retries come within minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +83,14 @@ def submit_job(connection: sa.Connection, prepared: Prepared, caller: Caller, no
             budget=body.budget,
             created=now,
             updated=now,
-            request_id=f"{caller.owner}:{body.request_id}",
+            request_id=caller.request(body.request_id),
         )
         .on_conflict_do_nothing(index_elements=["request_id"])
         .returning(jobs.c.id)
     ).first()
     if found is None:
-        return _by_request(connection, f"{caller.owner}:{body.request_id}")
+        return _by_request(connection, caller.request(body.request_id))
+    quota.forget(connection, body.blobs)
     hold = accounts.fund(connection, job_id, caller.owner, body.budget, number=0, now=now)
     connection.execute(jobs.update().where(jobs.c.id == job_id).values(hold=hold))
     notice(connection, job_id)
@@ -138,16 +141,22 @@ def pause(connection: sa.Connection, job: str, caller: Caller, now: float) -> wi
     return find_job(connection, job)
 
 
-def resume(connection: sa.Connection, job: str, caller: Caller, budget: int, now: float) -> wire.JobView:
-    """Go on with a paused job; ``budget`` micro-credits are added to what it may spend."""
-    row = _owned(connection, job, caller)
+def resume(
+    connection: sa.Connection, job: str, caller: Caller, body: wire.Resume, now: float
+) -> wire.JobView:
+    """Go on with a paused job; ``budget`` micro-credits are added to what it may spend, once a ``request_id``."""
+    row, request = _owned(connection, job, caller), body.request_id and caller.request(body.request_id)
+    if request in row.resumed_by:
+        return _view(row)
     if row.status not in ("paused", "running"):
         raise Conflict(f"job {job} is {row.status}", hint="only a paused job can be resumed")
-    if row.status == "running" and not budget:
+    if row.status == "running" and not body.budget:
         return _view(row)
     changes: dict[str, Any] = {"status": "running", "message": ""}
-    if budget:
-        changes |= _more(connection, row, budget, now)
+    if request is not None:
+        changes["resumed_by"] = [*row.resumed_by, request][-_REQUESTS_KEPT:]
+    if body.budget:
+        changes |= _more(connection, row, body.budget, now)
     _update(connection, row, now, **changes)
     notice(connection, job)
     announce_queued(connection, job)

@@ -21,6 +21,8 @@ keys = sa.Table(
     sa.Column("label", sa.Text, nullable=False, server_default=""),
     sa.Column("created", _TIME, nullable=False),
     sa.Column("revoked", _TIME),
+    sa.Column("request_id", sa.Text, unique=True, doc="who asked for it, and under which id"),
+    sa.Column("revoked_by", sa.Text, doc="the request that revoked it"),
     sa.CheckConstraint("role in ('admin', 'user', 'join', 'member')", name="role"),
 )
 
@@ -78,6 +80,9 @@ jobs = sa.Table(
     sa.Column("created", _TIME, nullable=False),
     sa.Column("updated", _TIME, nullable=False),
     sa.Column("request_id", sa.Text, nullable=False, unique=True),
+    sa.Column(
+        "resumed_by", ARRAY(sa.Text), nullable=False, server_default="{}", doc="the latest requests to"
+    ),
     sa.CheckConstraint("status in ('running', 'paused', 'done', 'failed', 'cancelled')", name="status"),
     sa.Index("ix_jobs_status", "status"),
 )
@@ -143,4 +148,14 @@ attempts = sa.Table(
     sa.Column("ended_at", _TIME, nullable=False),
     sa.Column("outcome", sa.Text, nullable=False, doc="expired, released, or what failed"),
     sa.Index("ix_attempts_member", "member"),
+)
+
+uploads = sa.Table(
+    "uploads",
+    metadata,
+    sa.Column("blob", sa.Text, primary_key=True),
+    sa.Column("owner", sa.Text, primary_key=True, doc="the account whose quota it counts against"),
+    sa.Column("size", sa.BigInteger, nullable=False, doc="bytes, as announced or more"),
+    sa.Column("at", _TIME, nullable=False, doc="when it was last gone on with"),
+    sa.Index("ix_uploads_owner", "owner"),
 )

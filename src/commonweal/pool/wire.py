@@ -217,6 +217,13 @@ class JobView(Body):
     state: dict[str, Any]
 
 
+class Resume(Body):
+    """Go on with a paused job, with ``budget`` micro-credits more to spend. The same ``request_id`` adds them once."""
+
+    budget: Annotated[int, Field(ge=0, le=2**60)] = 0
+    request_id: Token | None = None
+
+
 class RoundView(Body):
     number: int
     at: float
@@ -250,14 +257,24 @@ class Status(Body):
 
 
 class NewKey(Body):
+    """The same ``request_id`` makes one key: asked for again, it is given another secret."""
+
     role: Literal["join", "user", "admin"]
     label: Name
+    request_id: Token | None = None
 
 
 class Key(Body):
     key: str
     role: str
     account: str
+
+
+class Revoke(Body):
+    """The same ``request_id`` revokes what was valid the first time, and nothing that was made since."""
+
+    account: Annotated[str, StringConstraints(max_length=200, pattern=PRINTABLE)]
+    request_id: Token | None = None
 
 
 class Grant(Body):
@@ -278,8 +295,8 @@ class Balance(Body):
 
 
 class Audit(Body):
-    """The outcome of replaying the books. ``head`` and ``position`` name the end of the chain: write them down
-    to prove later that the past was not rewritten."""
+    """The outcome of replaying the books, begun ``at``. ``head`` and ``position`` name the end of the chain then:
+    write them down to prove later that the past was not rewritten."""
 
     ok: bool
     journals: int
@@ -288,6 +305,7 @@ class Audit(Body):
     issued: int
     head: str
     position: int
+    at: float = 0
     problems: list[str]
 
 

@@ -14,7 +14,7 @@ from commonweal.evals.completers.mock import MockCompleter
 from commonweal.evals.completers.remote import RemoteCompleter, RemoteOptions, remote
 from commonweal.evals.completers.resolve import PROVIDERS, key_name, open_completer
 from commonweal.evals.completers.retrying import Retries
-from commonweal.evals.completers.transport import Origin
+from commonweal.evals.completers.transport import HttpTransport, Origin
 
 
 def opened(text: str, **more: Any) -> Any:
@@ -146,9 +146,8 @@ FEW = Retries(attempts=1)
 def test_tls_with_a_server_that_speaks_none_is_unreachable() -> None:
     async def run() -> None:
         async with FakeOpenAI() as server:
-            completer = remote(
-                server.url.replace("http:", "https:"), model="m", options=RemoteOptions(retries=FEW)
-            )
+            transport = HttpTransport(server.url.replace("http:", "https:"), {}, connect_timeout=0.2)
+            completer = RemoteCompleter(transport, model="m", options=RemoteOptions(retries=FEW))
             with pytest.raises(CompletionFailed) as caught:
                 await completer.complete(Request(model="m", prompt="x"))
             assert caught.value.kind == "unreachable"

@@ -103,7 +103,10 @@ def test_any_json_is_a_completion_or_malformed(payload: Any, request: Request) -
             read(value, request)
 
 
-@given(st.text(alphabet="ab\n.", max_size=30), st.lists(st.text(alphabet="ab\n.", min_size=1, max_size=3)))
+@given(
+    st.text(alphabet="ab\n.", max_size=30),
+    st.lists(st.text(alphabet="ab\n.", min_size=1, max_size=3), max_size=4),
+)
 def test_cut_at_stop_is_the_earliest(text: str, stops: list[str]) -> None:
     end = cut_at_stop(text, stops)
     assert not any(stop in text[:end] for stop in stops)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from commonweal.core.completion import (
@@ -28,25 +28,24 @@ from commonweal.evals.cache import CachedCompleter, RequestCache, is_cacheable
 from commonweal.evals.completers.mock import MockCompleter
 from commonweal.evals.records import completion_json, completion_of, completion_of_text, completion_text
 
+TEXTS = st.text(max_size=8)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 TOKENS = st.builds(
-    Token, text=st.text(), logprob=st.none() | NUMBERS, top=st.dictionaries(st.text(), NUMBERS, max_size=3)
+    Token, text=TEXTS, logprob=st.none() | NUMBERS, top=st.dictionaries(TEXTS, NUMBERS, max_size=3)
 )
 CHOICES = st.builds(
     Choice,
-    text=st.text(),
+    text=TEXTS,
     finish=st.sampled_from(["stop", "length", "tool_calls", "content_filter", "error"]),
     tokens=st.lists(TOKENS, max_size=3).map(tuple),
     logprob=st.none() | NUMBERS,
     greedy=st.none() | st.booleans(),
-    tool_calls=st.lists(
-        st.builds(ToolCall, id=st.text(), name=st.text(), arguments=st.text()), max_size=2
-    ).map(tuple),
+    tool_calls=st.lists(st.builds(ToolCall, id=TEXTS, name=TEXTS, arguments=TEXTS), max_size=2).map(tuple),
 )
 COMPLETIONS = st.builds(
     Completion,
     choices=st.lists(CHOICES, min_size=1, max_size=3).map(tuple),
-    model=st.text(),
+    model=TEXTS,
     prompt_tokens=st.none() | st.integers(0, 10**9),
     completion_tokens=st.none() | st.integers(0, 10**9),
     timing=st.builds(Timing, queued=NUMBERS, first_token=st.none() | NUMBERS, total=NUMBERS),
@@ -64,6 +63,7 @@ def completion(text: str = "yes") -> Completion:
     return Completion(choices=(Choice(text=text),), model="m")
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(COMPLETIONS)
 def test_a_record_read_back_is_equal(made: Completion) -> None:
     assert completion_of(completion_json(made)) == made

@@ -264,6 +264,13 @@ def test_what_the_server_does_not_tell_is_left_out() -> None:
         "num_prompt_tokens",
     }
     assert Efficiency().reason("cost", {}) == "no price given"
+    half = timed(completion("a", total=2.0, first=1.0, completion_tokens=4), completion("b"))
+    found = Efficiency().score(half)
+    assert (found["inference_runtime"], found["time_to_first_token"], found["tokens_per_second"]) == (
+        2.0,
+        1.0,
+        2.0,
+    )
 
 
 class Loud:

@@ -64,14 +64,15 @@ class AskOnce:
         )
 
 
-def sums(count: int, *, wrong: int = -1) -> Callable[[Loader, Args], Iterable[Instance]]:
-    """``count`` sums with their results; instance ``wrong`` has another input than in other versions."""
+def sums(count: int, *, wrong: int = -1, padding: int = 0) -> Callable[[Loader, Args], Iterable[Instance]]:
+    """``count`` sums with their results; instance ``wrong`` has another input than in other versions, and each has
+    ``padding`` characters that say nothing."""
 
     def read(loader: Loader, args: Args) -> Iterable[Instance]:
         for i in range(count):
             yield Instance(
                 id=f"id{i}",
-                input=f"{i} + {i} = " + ("(changed)" if i == wrong else ""),
+                input=f"{i} + {i} = " + ("(changed)" if i == wrong else "") + " " * padding,
                 references=(Reference(text=str(2 * i), correct=True),),
             )
 

@@ -10,16 +10,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from worker_fake_hub import KEY, TOKEN, FakeHub, error, lease, served, unreachable
 
-from commonweal.core.clock import ManualClock
+from commonweal.core.clock import Clock, ManualClock, SystemClock
 from commonweal.core.errors import CommonwealError, NotAuthorized, Unavailable, UserError
 from commonweal.core.hashing import BlobHash, content_hash
 from commonweal.core.work import Outcome, Task, WorkIO
@@ -29,6 +30,7 @@ from commonweal.pool.worker.client import HubClient
 from commonweal.pool.worker.limits import Conditions
 from commonweal.pool.worker.options import AgentOptions, Tempo
 from commonweal.pool.worker.store import HeldLease, Store
+from commonweal.pool.worker.surroundings import Surroundings
 
 TEMPO = Tempo(tick=0.005, grace=0.5, stuck=0.1, rest=1.0, longest_rest=60.0)
 GOOD = Conditions(minute=0, on_battery=False, others_load=0.0)
@@ -74,7 +76,9 @@ class Member:
 
     def __init__(self, folder: Path, hub: FakeHub) -> None:
         self.folder, self.hub = folder, hub
-        self.executor, self.weather, self.clock = Doubles(), Weather(), ManualClock()
+        self.executor, self.weather, self.tempo = Doubles(), Weather(), TEMPO
+        self.clock: Clock = ManualClock()
+        self.surroundings: Surroundings | None = self.weather
         self.made = 0
         self.events: list[events.Event] = []
         self.stop = threading.Event()
@@ -97,9 +101,9 @@ class Member:
                 self.store,
                 self.clock,
                 self.events.append,
-                surroundings=self.weather,
+                surroundings=self.surroundings,
                 random=Random(0),
-                tempo=TEMPO,
+                tempo=self.tempo,
             )
             try:
                 agent.join(token=TOKEN, name="pc", platform={"cores": 2}, stop=self.stop)
@@ -499,6 +503,71 @@ def test_a_pulled_plug_hands_the_unit_back_at_once(member: Member, hub: FakeHub)
         ("unit_1", "the machine runs on its battery")
     ]
     assert [p.reason for p in member.told(events.Paused)] == ["battery"]
+    assert "unit_2" in hub.submits
+
+
+FULL = Conditions(minute=0, on_battery=False, others_load=0.0, own_memory=101)
+
+
+def test_too_much_memory_hands_the_unit_back_and_says_why(member: Member, hub: FakeHub) -> None:
+    def before(task: Task, io: WorkIO) -> None:
+        if task.unit_key == "r0/1":
+            member.weather.looks = [FULL] * 4
+            waits_for_stop(task, io)
+        assert member.executor.closed == (task.unit_key == "r0/2"), (
+            "what it kept was let go before the next unit"
+        )
+
+    member.executor.before, member.tempo = before, replace(TEMPO, stuck=PATIENT)
+    hub.work.extend([lease(1), lease(2)])
+    member.run(max_units=2, memory=100)
+    ((unit, body),) = hub.released
+    assert (unit, body.failure) == ("unit_1", "out_of_memory"), "so the hub will not lend one so large again"
+    assert "of memory" in body.message
+    assert member.told(events.Paused)[0].reason == "memory"
+    assert "unit_2" in hub.submits
+    assert member.made == 2
+
+
+def test_memory_that_stays_full_ends_the_process(member: Member, hub: FakeHub) -> None:
+    """Something holds it that nobody knows of: a new process does not have it."""
+
+    def before(task: Task, io: WorkIO) -> None:
+        member.weather.looks = [FULL] * 10_000
+        waits_for_stop(task, io)
+
+    member.executor.before = before
+    hub.work.extend([lease(1), lease(2)])
+    with pytest.raises(CommonwealError, match="after the work") as caught:
+        member.run(max_units=2, memory=100)
+    assert caught.value.exit_code == 1, "a service starts it again"
+    assert [unit for unit, _ in hub.released] == ["unit_1"]
+    assert hub.left == 1
+
+
+def test_less_memory_than_the_program_itself_needs(member: Member, hub: FakeHub) -> None:
+    member.weather.looks = [FULL]
+    hub.work.append(lease(1))
+    with pytest.raises(UserError, match="--memory") as caught:
+        member.run(memory=100)
+    assert caught.value.exit_code == 2, "a service does not start it again"
+    assert hub.submits == {}
+
+
+def test_a_real_machine_notices_a_real_hog(member: Member, hub: FakeHub) -> None:
+    def before(task: Task, io: WorkIO) -> None:
+        if task.unit_key == "r0/1":
+            hog = b"x" * 200_000_000
+            waits_for_stop(task, io)
+            del hog
+
+    member.executor.before = before
+    member.clock, member.surroundings = SystemClock(), None
+    member.tempo = Tempo(tick=0.01, rest=0.05, stuck=PATIENT)
+    hub.work.extend([lease(1), lease(2)])
+    allowed = psutil.Process().memory_info().rss + 100_000_000
+    member.run(max_units=2, memory=allowed, max_load=None, on_battery=True)
+    assert [(unit, body.failure) for unit, body in hub.released] == [("unit_1", "out_of_memory")]
     assert "unit_2" in hub.submits
 
 

@@ -20,13 +20,15 @@ from commonweal.pool.worker.limits import (
     parse_size,
 )
 from commonweal.pool.worker.options import AgentOptions
-from commonweal.pool.worker.surroundings import Load, cpu_seconds, on_battery
+from commonweal.pool.worker.surroundings import Load, cpu_seconds, family, on_battery
 
 NIGHT = parse_hours("22-7")
 
 
-def at(hour: int = 12, minute: int = 0, battery: bool = False, load: float = 0.0) -> Conditions:
-    return Conditions(minute=hour * 60 + minute, on_battery=battery, others_load=load)
+def at(
+    hour: int = 12, minute: int = 0, battery: bool = False, load: float = 0.0, memory: int = 0
+) -> Conditions:
+    return Conditions(minute=hour * 60 + minute, on_battery=battery, others_load=load, own_memory=memory)
 
 
 @pytest.mark.parametrize(
@@ -49,11 +51,34 @@ def at(hour: int = 12, minute: int = 0, battery: bool = False, load: float = 0.0
         (Limits(max_load=None), at(load=1.0), None),
         (Limits(max_load=1.0), at(load=1.0), None),
         (Limits(hours=NIGHT), at(12, battery=True, load=1), "battery"),
+        (Limits(), at(memory=10**15), None),
+        (Limits(memory=100), at(memory=100), None),
+        (Limits(memory=100), at(memory=101), "memory"),
+        (Limits(memory=100, hours=NIGHT), at(12, memory=101, battery=True, load=1), "memory"),
     ],
 )
 def test_may_work(limits: Limits, conditions: Conditions, reason: str | None) -> None:
     pause = may_work(limits, conditions)
     assert (pause.reason if pause else None) == reason
+
+
+def test_what_cannot_wait_for_the_end_of_a_unit() -> None:
+    paused = [
+        may_work(Limits(memory=100, hours=NIGHT), conditions)
+        for conditions in (at(1, memory=101), at(1, battery=True), at(12), at(1, load=1.0))
+    ]
+    assert [(p.reason, p.at_once) for p in paused if p] == [
+        ("memory", True),
+        ("battery", True),
+        ("hours", False),
+        ("load", False),
+    ]
+
+
+def test_too_much_memory_is_told_in_numbers() -> None:
+    pause = may_work(Limits(memory=4 * 10**9), at(memory=4_210_000_000))
+    assert pause is not None
+    assert pause.message == "it holds 4.21 GB of memory, and 4.00 GB are allowed"
 
 
 def test_a_paused_machine_waits_for_a_clearly_lower_load() -> None:
@@ -161,6 +186,6 @@ def test_load_is_always_a_share(samples: list[tuple[float, float, float]]) -> No
 
 
 def test_the_machine_can_be_asked() -> None:
-    busy, own = cpu_seconds()
+    busy, own = cpu_seconds(family())
     assert busy > own > 0
     assert on_battery() in (True, False)

@@ -8,17 +8,20 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commonweal.core.clock import SystemClock
+from commonweal.core.clock import ManualClock, SystemClock
 from commonweal.core.errors import UserError
-from commonweal.pool.worker import machine, service
+from commonweal.pool.worker import machine, service, surroundings
 from commonweal.pool.worker.signals import stop_on_signals
-from commonweal.pool.worker.surroundings import Machine
+from commonweal.pool.worker.surroundings import Machine, family
 
 
 @pytest.fixture
@@ -52,6 +55,69 @@ def test_conditions_of_this_machine() -> None:
     conditions = around.conditions()
     assert 0 <= conditions.minute < 24 * 60
     assert around.conditions() is conditions  # looked at seconds ago
+
+
+def test_memory_is_that_of_the_process_and_its_children() -> None:
+    mine = machine.own_memory([psutil.Process()])
+    code = "x = b'x' * 60_000_000; print(flush=True); input()"
+    child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.readline()
+    try:
+        assert Machine(SystemClock()).conditions().own_memory > mine + 50_000_000
+        ended = family()
+    finally:
+        child.communicate(b"\n")
+    assert machine.own_memory(ended) > 0, "whoever has ended holds nothing"
+    assert Machine(SystemClock(), on_gpu=True).conditions().own_memory == 0
+
+
+def test_memory_is_looked_at_more_often_than_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ManualClock(1000.0)
+    around = Machine(clock)
+    first = around.conditions()
+    monkeypatch.setattr(surroundings, "own_memory", lambda processes: first.own_memory + 1)
+    assert around.conditions() is first
+    clock.sleep(1.0)
+    second = around.conditions()
+    assert second == replace(first, own_memory=first.own_memory + 1)
+    assert around.conditions() is second
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other C libraries have their own ways")
+def test_memory_that_is_not_used_goes_back_to_the_system() -> None:
+    pieces = [b"x" * 100_000 for _ in range(2000)]  # too small to be mapped one by one, so glibc keeps them
+    before = machine.own_memory([psutil.Process()])
+    keep = pieces[::100]
+    del pieces
+    machine.return_memory()
+    assert keep
+    assert machine.own_memory([psutil.Process()]) < before - 100_000_000
+
+
+@pytest.mark.parametrize(
+    ("device", "most", "bound"),
+    [
+        ("cpu", 10, None),
+        ("cuda", None, None),
+        ("cuda", 10, (0.25, 0)),
+        ("cuda:1", 10, (0.25, 1)),
+        ("cuda", 99, (1.0, 0)),
+    ],
+)
+def test_torch_is_bound_on_a_gpu(
+    device: str, most: int | None, bound: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+    cuda = SimpleNamespace(
+        get_device_properties=lambda index: SimpleNamespace(total_memory=40),
+        set_per_process_memory_fraction=lambda share, index: told.append((share, index)),
+    )
+    index = int(device.partition(":")[2]) if ":" in device else None
+    torch = SimpleNamespace(cuda=cuda, device=lambda name: SimpleNamespace(index=index))
+    monkeypatch.setattr(machine, "_torch", lambda: torch)
+    machine.bound_memory(device, most)
+    assert told == ([] if bound is None else [bound])
 
 
 def test_the_client_needs_no_torch() -> None:

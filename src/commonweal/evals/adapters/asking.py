@@ -107,11 +107,12 @@ class Asking:
             fitted = prompts.fit(shown, block, self.budget(0), least=least)
             return fitted.text, fitted
         if way == "message":
-            fitted = prompts.fit(shown, block, self.budget(2), least=least)
-            return (
-                *self._system(""),
-                Message(role="user", content=fitted.text, images=instance.images),
-            ), fitted
+            system = self._system("")
+            budget = self.budget(1 + len(system))
+            if budget is not None and system:
+                budget -= self.tokens.count(system[0].content)
+            fitted = prompts.fit(shown, block, budget, least=least)
+            return (*system, Message(role="user", content=fitted.text, images=instance.images)), fitted
         return self._conversation(shown, block, instance)
 
     def _system(self, more: str) -> tuple[Message, ...]:

@@ -16,6 +16,9 @@ from commonweal.evals.adapters.tokens import TokenCounter, certainly_fits
 from commonweal.evals.instance import Instance
 from commonweal.evals.sample import Answer, Ask, Sample
 
+_MOST_CHARACTERS = 32
+"""No token is taken to be longer; it only bounds how much text is tokenized for one window."""
+
 
 class LanguageModelingAdapter:
     """One request a window."""
@@ -48,16 +51,16 @@ def windows(text: str, size: int | None, tokens: TokenCounter) -> Iterator[tuple
     if size is None or certainly_fits(text, size):
         yield "", text
         return
-    at = _taken(text, size, tokens)
+    at = _taken(text, 0, size, tokens)
     yield "", text[:at]
     while at < len(text):
-        end = at + _taken(text[at:], size - 1, tokens)
+        end = at + _taken(text, at, size - 1, tokens)
         yield _last(text[:at], size - tokens.count(text[at:end]), tokens), text[at:end]
         at = end
 
 
-def _taken(text: str, size: int, tokens: TokenCounter) -> int:
-    taken = len(tokens.truncate(text, size))
+def _taken(text: str, at: int, size: int, tokens: TokenCounter) -> int:
+    taken = len(tokens.truncate(text[at : at + _MOST_CHARACTERS * max(1, size)], size))
     if not taken:
         raise CompletionFailed("too_long", f"no character of the text fits into {size} tokens")
     return taken
@@ -70,7 +73,3 @@ def _last(text: str, size: int, tokens: TokenCounter) -> str:
     while start < len(near) - 1 and tokens.count(near[start:]) > size:
         start += 1
     return near[start:]
-
-
-_MOST_CHARACTERS = 32
-"""No token is taken to be longer; it only bounds how far back a context is looked for."""

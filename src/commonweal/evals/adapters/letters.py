@@ -56,7 +56,7 @@ def chosen(text: str, names: Sequence[str], options: Sequence[str]) -> int | Non
     if bare in names:
         return names.index(bare)
     bare = bare.strip(_WRAPPING)
-    if not bare:
+    if not bare or not names:
         return None
     found = _marked(bare, tuple(names), options)
     if found is None:
@@ -78,7 +78,7 @@ def concluded(text: str, names: Sequence[str], options: Sequence[str], adaptatio
         found = chosen(text[at + len(suffix) :], names, options)
         if found is not None:
             return found
-    stated = _statements(text, tuple(names))
+    stated = _statements(text, tuple(names)) if names else []
     if stated:
         return stated[-1]
     lines = text.strip().splitlines()
@@ -120,25 +120,31 @@ def _same(text: str, option: str) -> bool:
 
 
 def _index(label: str, names: tuple[str, ...]) -> int:
-    return names.index(label) if label in names else names.index(label.upper())
+    if label in names:
+        return names.index(label)
+    return [name.lower() for name in names].index(label.lower())
 
 
 class _Patterns:
+    """What is looked for, given the labels. A label in parentheses may be in either case; one that stands alone may
+    not, and "A" and "I" before a word are words themselves, but for a few that go on about a label."""
+
     def __init__(self, names: tuple[str, ...]) -> None:
         any_of = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-        loose = f"(?i:{any_of})"
+        loose = f"(?ai:{any_of})"
         wrap = r"[*_`$\s\"'“‘]*"
+        alone = rf"(?![AI]\s+(?!because|since|as\b|is\b|which)[a-z])(?:{any_of})(?![\w'’])"
         self.marked = re.compile(
             rf"(?:(?i:option|choice|answer)\s*[:\-]?\s*)?"
             rf"(?:[(\[]\s*(?P<inside>{loose})\s*[)\]]|(?P<closed>{loose})\)"
-            rf"|(?P<open>{any_of})(?P<mark>[*_`]*[.:,\n]|(?=\s|$)))"
+            rf"|(?P<open>{any_of})(?P<mark>[*_`]*(?:[.:,](?=[\s*_`]|$)|\n)|(?=\s|$)))"
         )
         self.another = re.compile(
             rf"(?:(?i:and|or|nor)\b|[,/&|+])?\s*[(\[]?(?:{any_of})(?:[)\].:,]|\s*$|\s+(?i:and|or)\b)"
         )
         self.stated = re.compile(
             r"(?i:\b(?:answer|choice|option)(?:\s+(?:is|would\s+be|must\s+be|should\s+be))?\s*[:=]?)"
-            rf"{wrap}(?:\(\s*({loose})\s*\)|({any_of})(?![\w'’]))"
+            rf"{wrap}(?:\(\s*({loose})\s*\)|({alone}))"
             rf"|\\boxed\{{\s*(?:\\text\{{)?\(?({any_of})\)?\}}"
             rf"|^{wrap}\(?({any_of})\)?{wrap}\s+(?i:is\s+(?:the\s+)?(?:correct|right|best))\b",
             re.MULTILINE,

@@ -14,8 +14,6 @@ from collections.abc import Iterable, Sequence
 from commonweal.evals.adaptation import Adaptation
 from commonweal.evals.instance import Instance
 
-_TRIALS = 1 << 32
-
 
 def choose_examples(
     train: Sequence[Instance], adaptation: Adaptation, trial: int, seed: int = 0
@@ -30,7 +28,7 @@ def choose_examples(
         return tuple(train[count * trial : count * (trial + 1)])
     if not count:
         return ()
-    draw = random.Random(trial + seed * _TRIALS)
+    draw = random.Random(f"{seed}:{trial}" if seed else trial)
     by_label: dict[str, list[Instance]] = defaultdict(list)
     unlabelled: list[Instance] = []
     for instance in train:

@@ -33,7 +33,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What one request weighs: ``prompt`` tokens to read, which are those of all with the same ``group``, and
+    """What one request weighs: ``prompt`` tokens to read, which are the same as those of others of its ``group``, and
     ``new`` ones to write or to score, in ``rows`` samples. ``kind`` are requests that can share a batch."""
 
     kind: str

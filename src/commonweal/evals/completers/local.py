@@ -76,7 +76,6 @@ class LocalCompleter:
         self._task: asyncio.Task[None] | None = None
         self._loaded: tuple[LocalModel, LocalText] | None = None
         self._completions: Callable[[Sequence[Asked], LocalModel, LocalText], list[Completion]]
-        self._groups: dict[tuple[int, ...], int] = {}
         self._rows = self._options.batch_rows
         self._abilities = Abilities(
             score=True,
@@ -188,7 +187,7 @@ class LocalCompleter:
             if model.window is not None and prompt + new > model.window:
                 refused.append((waiting, _too_long(prompt, new, model.window)))
                 continue
-            group = self._groups.setdefault(tuple(encoded.prompt), len(self._groups))
+            group = hash(tuple(encoded.prompt))
             waiting.asked = Asked(request=request, encoded=encoded, since=waiting.since)
             waiting.load = Load(kind=request.kind, group=group, prompt=prompt, new=new, rows=request.n)
         return refused

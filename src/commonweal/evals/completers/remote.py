@@ -13,11 +13,20 @@ from __future__ import annotations
 import json
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from commonweal.core.completion import Abilities, Completion, CompletionFailed, Message, Request, Timing
+from commonweal.core.completion import (
+    Abilities,
+    Completion,
+    CompletionFailed,
+    FailureKind,
+    Message,
+    Request,
+    Timing,
+)
 from commonweal.core.errors import Unavailable
 from commonweal.evals.completers.answers import Malformed, NoLogprobs, completion_from
 from commonweal.evals.completers.bodies import MODELS, body_of, path_of
@@ -96,7 +105,7 @@ class RemoteCompleter:
     async def models(self) -> dict[str, int | None]:
         """The models that the server lists, each with its context window where it tells it.
 
-        Raises Unavailable where it lists none, NotAuthorized's kind as CompletionFailed where it wants a key.
+        Raises Unavailable where it cannot be reached or gives no list, CompletionFailed where it refuses to.
         """
         try:
             reply = await self._transport.exchange(
@@ -161,7 +170,8 @@ class RemoteCompleter:
 
     async def _answered(self, request: Request) -> Completion:
         """One answer, asked for until it comes, cannot come, or was asked for often enough."""
-        attempts = malformed = 0
+        attempts = 0
+        failures: Counter[FailureKind] = Counter()
         queued = self._clock.elapsed()
         while True:
             attempts += 1
@@ -177,8 +187,8 @@ class RemoteCompleter:
             if self._learned(outcome, request):
                 attempts -= 1
                 continue
-            malformed += outcome.kind == "malformed"
-            wait = self._wait(outcome, attempts, malformed)
+            failures[outcome.kind] += 1
+            wait = self._wait(outcome, attempts, failures[outcome.kind])
             if wait is None:
                 raise self._failed(outcome, request, attempts)
             log.info("remote.again kind=%s attempts=%d wait=%.2f", outcome.kind, attempts, wait)
@@ -270,10 +280,11 @@ class RemoteCompleter:
             answered=not is_fault,
         )
 
-    def _wait(self, fault: Fault, attempts: int, malformed: int) -> float | None:
-        if not fault.again or malformed >= self._options.retries.malformed:
+    def _wait(self, fault: Fault, attempts: int, times: int) -> float | None:
+        retries = self._options.retries
+        if not fault.again or not retries.bears(fault.kind, times):
             return None
-        return self._options.retries.wait(attempts, self._draw(), fault.after)
+        return retries.wait(attempts, self._draw(), fault.after)
 
     def _failed(self, fault: Fault, request: Request, attempts: int) -> CompletionFailed:
         if fault.no_route:

@@ -129,7 +129,7 @@ def _local(text: str, options: LocalOptions | None) -> tuple[Completer, str]:
 
 
 def _is_folder(text: str) -> bool:
-    return text.startswith((".", "/", "~")) or Path(text).is_dir()
+    return text.startswith((".", "/", "~")) or (text != "" and Path(text).is_dir())
 
 
 def _shown(models: list[str]) -> str:

@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
+from commonweal.core.completion import FailureKind
+
 
 class Clock(Protocol):
     """``now`` is in seconds since the epoch, ``elapsed`` in seconds since any fixed moment, and never goes back."""
@@ -37,19 +39,28 @@ class LoopClock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
-    """``attempts`` in all, of which ``malformed`` may end in an answer that cannot be read. ``first`` is the longest
-    wait before the second attempt, ``most`` the longest before any, ``patience`` the longest that a server may ask
-    for (``Retry-After``); longer ends the request. All in seconds."""
+    """``attempts`` in all, of which ``malformed`` may end in an answer that cannot be read, and ``timeouts`` in none
+    within the time. ``first`` is the longest wait before the second attempt, ``most`` the longest before any,
+    ``patience`` the longest that a server may ask for (``Retry-After``); longer ends the request. All in seconds."""
 
     attempts: int = 8
     malformed: int = 3
+    timeouts: int = 3
     first: float = 0.5
     most: float = 60.0
     patience: float = 300.0
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or self.malformed < 1 or self.first < 0 or self.most < 0 or self.patience < 0:
-            raise ValueError("attempts, malformed: at least 1; first, most, patience: not negative")
+        if (
+            min(self.attempts, self.malformed, self.timeouts) < 1
+            or min(self.first, self.most, self.patience) < 0
+        ):
+            raise ValueError("attempts, malformed, timeouts: at least 1; first, most, patience: not negative")
+
+    def bears(self, kind: FailureKind, times: int) -> bool:
+        """Whether to ask again after so many failures of this kind, as far as the kind alone says."""
+        limits: dict[FailureKind, int] = {"malformed": self.malformed, "timeout": self.timeouts}
+        return times < limits.get(kind, self.attempts)
 
     def wait(self, attempts: int, drawn: float, after: float | None = None) -> float | None:
         """Seconds to wait after ``attempts`` failed ones; None to give up. ``drawn`` is uniform in [0, 1).

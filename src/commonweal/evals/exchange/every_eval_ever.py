@@ -96,7 +96,7 @@ def _data(run: SavedRun) -> dict[str, Any]:
 
 
 def _metric(stat: Stat) -> dict[str, Any]:
-    """The schema wants bounds of every number. One that has no highest value gets those of its interval, and says so."""
+    """The schema wants bounds of every number; one that has none gets those of its interval, and says so."""
     assert stat.mean is not None
     definition = DEFINITIONS.get(stat.name)
     ends = [end for end in (stat.low, stat.mean, stat.high) if end is not None]

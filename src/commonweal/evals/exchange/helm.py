@@ -106,6 +106,8 @@ def run_spec(helm: Mapping[str, Any], metric: str = "exact_match") -> RunSpec:
     scenario, _, rest = name.partition(":")
     args = dict(part.partition("=")[::2] for part in rest.split(",") if part)
     args.pop("model", None)
+    if args.get("method") == "multiple_choice_joint":
+        del args["method"]  # the method that multiple choice has where none is named, here and there
     return RunSpec(
         scenario=scenario,
         args=args,

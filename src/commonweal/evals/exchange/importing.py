@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from commonweal.evals.exchange.helm import HelmRun, Imported
 from commonweal.evals.run_folder import RUN, locked, write_json
 from commonweal.evals.sample import Stat
 from commonweal.evals.sample_record import record_of, sample_line
-from commonweal.evals.statistics import mean_interval
+from commonweal.evals.statistics import bootstrap_means, percentiles
 from commonweal.evals.tables import write_stats, write_tables
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=,-]+")
@@ -33,29 +35,39 @@ def write_imported(run: HelmRun, out: Path) -> Path:
 
 def aggregate(samples: Iterable[Imported]) -> list[Stat]:
     """The mean of each number over the samples that have it, by perturbation, with its interval."""
-    columns: dict[tuple[str, str, str], tuple[list[float], list[str]]] = {}
+    groups: dict[tuple[str, str], list[Imported]] = {}
     for one in samples:
-        instance = one.sample.instance
         if one.sample.failure is None:
-            for name, value in one.scores.items():
-                key = (name, instance.split, instance.perturbation)
-                values, clusters = columns.setdefault(key, ([], []))
-                values.append(value)
-                clusters.append(instance.id)
-    return [_stat(*key, values, clusters) for key, (values, clusters) in sorted(columns.items())]
+            instance = one.sample.instance
+            groups.setdefault((instance.split, instance.perturbation), []).append(one)
+    stats = [stat for key, some in groups.items() for stat in _stats(*key, some)]
+    return sorted(stats, key=lambda stat: (stat.name, stat.split, stat.perturbation))
 
 
-def _stat(name: str, split: str, perturbation: str, values: list[float], clusters: list[str]) -> Stat:
-    interval = mean_interval(values, clusters)
-    return Stat(
-        name=name,
-        mean=sum(values) / len(values),
-        n=len(values),
-        low=interval.low if interval else None,
-        high=interval.high if interval else None,
-        split=split,
-        perturbation=perturbation,
-    )
+def _stats(split: str, perturbation: str, samples: list[Imported]) -> Iterator[Stat]:
+    """All numbers of a group; their intervals are of the same resamples, drawn once."""
+    names = sorted({name for one in samples for name in one.scores})
+    rows = {id_: row for row, id_ in enumerate(sorted({one.sample.instance.id for one in samples}))}
+    sums, sizes = np.zeros((len(rows), len(names))), np.zeros((len(rows), len(names)))
+    for one in samples:
+        row = rows[one.sample.instance.id]
+        for column, name in enumerate(names):
+            if name in one.scores:
+                sums[row, column] += one.scores[name]
+                sizes[row, column] += 1
+    drawn = bootstrap_means(sums, sizes) if names and len(rows) > 1 else None
+    for column, name in enumerate(names):
+        values = [one.scores[name] for one in samples if name in one.scores]
+        interval = percentiles(drawn[:, column]) if drawn is not None else None
+        yield Stat(
+            name=name,
+            mean=sum(values) / len(values),
+            n=len(values),
+            low=interval.low if interval else None,
+            high=interval.high if interval else None,
+            split=split,
+            perturbation=perturbation,
+        )
 
 
 def _records(samples: Iterable[Imported]) -> Iterator[Mapping[str, Any]]:

@@ -32,6 +32,9 @@ class Phrases:
         self.split = word.split
         self._by_first: dict[str, list[Phrase]] = defaultdict(list)
         for expression in expressions:
+            if expression.isalnum():  # one word, as almost all are
+                self._by_first[expression].append(Phrase(text=expression, parts=(expression,), size=1))
+                continue
             before, *parts, after = self.split(expression)
             if not before and not after:
                 self._by_first[parts[0]].append(Phrase(text=expression, parts=tuple(parts), size=len(parts)))

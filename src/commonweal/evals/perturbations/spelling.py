@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random as rng
 import re
+from functools import cache
 
 from commonweal.evals.perturbations.phrases import Phrases
 from commonweal.evals.perturbations.text import Change, alternatives, below, lowered, match_case
@@ -67,7 +68,7 @@ def typos(probability: float) -> Change:
 def misspelling(probability: float) -> Change:
     """Words become a common misspelling of them, each with this probability, where one is known."""
     words: dict[str, list[str]] = word_list("misspellings").words["misspellings"]
-    phrases = Phrases(words)
+    phrases = _misspellable()
 
     def change(text: str, random: rng.Random) -> str:
         parts, draw = phrases.split(text), random.random
@@ -83,6 +84,11 @@ def misspelling(probability: float) -> Change:
         return "".join(parts)
 
     return change
+
+
+@cache
+def _misspellable() -> Phrases:
+    return Phrases(word_list("misspellings").words["misspellings"])
 
 
 def contraction() -> Change:

@@ -55,10 +55,17 @@ class SavedRun:
             return ""
         if stat is not None and stat.reason:
             return stat.reason
-        return str(self.run.get("reason") or f"the run is {self.run.get('status', 'not finished')}")
+        status = str(self.run.get("status", "unfinished"))
+        none = (
+            f"there is no {self.main_metric} among its numbers"
+            if status == "done"
+            else f"the run is {status}"
+        )
+        return str(self.run.get("reason") or none)
 
     def scores(self, metric: str) -> dict[str, float]:
-        """The metric of each original instance that the stat is of, by id: the mean over its trials. Raises DataError."""
+        """The metric of each original instance of the stat's split, by id: the mean over its trials. Raises
+        DataError."""
         stat = self.stat(metric)
         sums: dict[str, tuple[float, int]] = {}
         for row in read_rows(self.folder, "scores"):

@@ -16,10 +16,11 @@ from starlette.requests import ClientDisconnect
 
 from commonweal.core.errors import Conflict, CorruptBlob, NotFound, Refused, StorageFull, UserError
 from commonweal.core.hashing import BlobHash
-from commonweal.pool import wire
+from commonweal.pool import quota, wire
 from commonweal.pool.access import Caller
 from commonweal.pool.api.context import Anyone, Hub, HubDep
 from commonweal.pool.api.faults import documented
+from commonweal.pool.quota import QuotaExceeded
 
 router = APIRouter(prefix=wire.PREFIX, tags=["blobs"])
 Hash = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
@@ -52,19 +53,19 @@ class RangeNotSatisfiable(UserError):
         self.headers = {"Content-Range": f"bytes */{size}"}
 
 
-@router.post("/uploads", responses=documented(TooLarge))
+@router.post("/uploads", responses=documented(TooLarge, QuotaExceeded))
 def begin(body: wire.UploadRequest, hub: HubDep, caller: Anyone) -> wire.Upload:
     """How to upload a blob: perhaps it is there already, perhaps half of it is."""
-    if body.size > hub.options.largest_blob:
-        raise TooLarge(f"a blob may have at most {hub.options.largest_blob} bytes")
     name = BlobHash(body.hash)
-    if hub.blobs.keep(name):
+    if _is_there(hub, caller, name, body.size):
         return wire.Upload(complete=True)
     url = hub.blobs.sign_put(name, SIGNED_SECONDS)
     return wire.Upload(complete=False, offset=0 if url else _offset(_part(hub, caller, name)), url=url)
 
 
-@router.patch("/uploads/{blob}", responses=documented(WrongOffset, TooLarge, CorruptBlob, StorageFull))
+@router.patch(
+    "/uploads/{blob}", responses=documented(WrongOffset, TooLarge, QuotaExceeded, CorruptBlob, StorageFull)
+)
 async def go_on(
     blob: Hash,
     request: Request,
@@ -77,10 +78,8 @@ async def go_on(
 
     What arrived before a broken connection is kept: the next request goes on from it.
     """
-    if size > hub.options.largest_blob:
-        raise TooLarge(f"a blob may have at most {hub.options.largest_blob} bytes")
     name = BlobHash(blob)
-    if await run_in_threadpool(hub.blobs.keep, name):
+    if await run_in_threadpool(_is_there, hub, caller, name, size):
         return {"offset": size}
     part = _part(hub, caller, name)
     if offset != _offset(part):
@@ -94,7 +93,11 @@ async def go_on(
 @router.post("/uploads/{blob}/complete", responses=documented(NotFound, CorruptBlob, StorageFull))
 def complete(blob: Hash, hub: HubDep, caller: Anyone) -> dict[str, int]:
     """After an upload by signed URL: check it and give it its place."""
-    return {"size": hub.blobs.admit(BlobHash(blob), hub.options.largest_blob)}
+    name = BlobHash(blob)
+    size = hub.blobs.admit(name, hub.options.largest_blob)
+    with hub.database.transaction() as connection:
+        quota.arrived(connection, caller.owner, name, size)
+    return {"size": size}
 
 
 @router.get(
@@ -135,6 +138,20 @@ def _range(header: str | None, size: int) -> tuple[int, int]:
     if start >= size:
         raise RangeNotSatisfiable(start, size)
     return start, size if end is None else min(end, size)
+
+
+def _is_there(hub: Hub, caller: Caller, name: BlobHash, size: int) -> bool:
+    """Whether a blob is there already. If not, its bytes are to come, and count against the caller's quota; an operator
+    has none."""
+    if size > hub.options.largest_blob:
+        raise TooLarge(f"a blob may have at most {hub.options.largest_blob} bytes")
+    if hub.blobs.keep(name):
+        return True
+    if caller.role != "admin":
+        most, now = hub.options.upload_quota, hub.clock.now()
+        with hub.database.transaction() as connection:
+            quota.reserve(connection, caller.owner, name, size, most=most, now=now)
+    return False
 
 
 def _part(hub: Hub, caller: Caller, name: BlobHash) -> FilePath:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -15,17 +16,21 @@ from commonweal.core.database import Database
 from commonweal.core.errors import NotAuthorized
 from commonweal.core.work import JobFactory
 from commonweal.pool.access import Caller, Role, identify
+from commonweal.pool.api.strangers import EXPORT, WRONG_KEY, Strangers, address_of
+from commonweal.pool.proof import Prover
 from commonweal.pool.waiting import WaitingRoom
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubOptions:
-    """``lease_seconds``: a lease is lost this long after the last heartbeat. ``incoming``: a folder for
-    uploads that are under way (shared by all hub processes on one folder store)."""
+    """``lease_seconds``: a lease is lost this long after the last heartbeat. ``upload_quota``: the bytes that an
+    account may have uploaded and nothing names yet. ``incoming``: a folder for uploads that are under way (shared by
+    all hub processes on one folder store)."""
 
     heartbeat_seconds: float = 10.0
     lease_seconds: float = 30.0
     largest_blob: int = 8 * 2**30
+    upload_quota: int = 16 * 10**9
     incoming: Path
 
 
@@ -39,6 +44,8 @@ class Hub:
     options: HubOptions
     factories: dict[str, JobFactory]
     waiting: WaitingRoom
+    prover: Prover
+    strangers: Strangers
     version: str
 
 
@@ -51,17 +58,30 @@ def hub_of(request: Request) -> Hub:
 HubDep = Annotated[Hub, Depends(hub_of)]
 
 
-def authenticate(hub: Hub, authorization: str | None) -> Caller:
-    """The caller behind an Authorization header. Raises NotAuthorized."""
+def authenticate(request: Request, authorization: str | None, *, wrong_counts_as: int = WRONG_KEY) -> Caller:
+    """The caller behind an Authorization header. Raises NotAuthorized, and Overloaded where an address is wrong about
+    its keys too often."""
     if not authorization or not authorization.lower().startswith("bearer "):
         raise NotAuthorized("no key was sent", hint="send the header 'Authorization: Bearer KEY'")
-    with hub.database.transaction() as connection:
-        return identify(connection, authorization[7:].strip())
+    hub = hub_of(request)
+    try:
+        with hub.database.transaction() as connection:
+            return identify(connection, authorization[7:].strip())
+    except NotAuthorized:
+        hub.strangers.count(address_of(request.scope), wrong_counts_as)
+        raise
+
+
+def _read_the_books(request: Request, authorization: Annotated[str | None, Header()] = None) -> None:
+    """The books are public: any key will do, and none. A call with one that is not valid is a stranger's."""
+    if authorization is not None:
+        with suppress(NotAuthorized):
+            authenticate(request, authorization, wrong_counts_as=EXPORT)
 
 
 def _require(*roles: Role) -> Callable[..., Caller]:
-    def caller(hub: HubDep, authorization: Annotated[str | None, Header()] = None) -> Caller:
-        found = authenticate(hub, authorization)
+    def caller(request: Request, authorization: Annotated[str | None, Header()] = None) -> Caller:
+        found = authenticate(request, authorization)
         if found.role not in roles:
             raise NotAuthorized(
                 f"a {found.role} key may not do this", hint=f"use a key of kind {' or '.join(roles)}"
@@ -71,6 +91,7 @@ def _require(*roles: Role) -> Callable[..., Caller]:
     return caller
 
 
+ReaderOfTheBooks = Annotated[None, Depends(_read_the_books)]
 Anyone = Annotated[Caller, Depends(_require("admin", "user", "member"))]
 Member = Annotated[Caller, Depends(_require("member"))]
 Joiner = Annotated[Caller, Depends(_require("join", "admin"))]

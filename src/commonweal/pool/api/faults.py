@@ -38,6 +38,26 @@ def error_response(
     return JSONResponse({"error": detail}, status_code=status, headers=headers)
 
 
+def answer(error: CommonwealError) -> JSONResponse:
+    """What is raised on purpose, on the wire."""
+    headers: dict[str, str] = {}
+    if isinstance(error, Overloaded):
+        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    elif isinstance(error, Unavailable):
+        headers["Retry-After"] = "1"
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    headers.update(getattr(error, "headers", {}))
+    return error_response(
+        error.status,
+        error.message,
+        error.code,
+        param=getattr(error, "param", None),
+        hint=error.hint,
+        headers=headers,
+    )
+
+
 def _sendable(text: str | None) -> str | None:
     """Messages repeat what was sent, and JSON can hold half surrogate pairs that UTF-8 cannot."""
     return None if text is None else text.encode(errors="replace").decode()[:2000]
@@ -57,22 +77,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(CommonwealError)
     async def known(request: Request, error: CommonwealError) -> JSONResponse:
-        headers: dict[str, str] = {}
-        if isinstance(error, Overloaded):
-            headers["Retry-After"] = str(max(1, round(error.retry_after)))
-        elif isinstance(error, Unavailable):
-            headers["Retry-After"] = "1"
-        if error.status == 401:
-            headers["WWW-Authenticate"] = "Bearer"
-        headers.update(getattr(error, "headers", {}))
-        return error_response(
-            error.status,
-            error.message,
-            error.code,
-            param=getattr(error, "param", None),
-            hint=error.hint,
-            headers=headers,
-        )
+        return answer(error)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Path, Query
+from fastapi import APIRouter, Path, Query
 
 from commonweal.core.errors import Conflict, InsufficientCredits, NotFound
 from commonweal.pool import registry, wire
@@ -14,6 +14,7 @@ from commonweal.pool.api.faults import documented
 
 router = APIRouter(prefix=f"{wire.PREFIX}/jobs", tags=["jobs"])
 JobId = Annotated[str, Path(pattern=r"^job_[0-9a-z]{16}$")]
+_ONLY_RESUME = wire.Resume()
 
 
 @router.post("", status_code=201, responses=documented(InsufficientCredits))
@@ -72,15 +73,10 @@ def pause(job: JobId, hub: HubDep, caller: Anyone) -> wire.JobView:
 
 
 @router.post("/{job}/resume", responses=documented(NotFound, Conflict, InsufficientCredits))
-def resume(
-    job: JobId,
-    hub: HubDep,
-    caller: Anyone,
-    budget: Annotated[int, Body(embed=True, ge=0, le=2**60)] = 0,
-) -> wire.JobView:
+def resume(job: JobId, hub: HubDep, caller: Anyone, body: wire.Resume = _ONLY_RESUME) -> wire.JobView:
     """Go on with a paused job, perhaps with a larger budget (micro-credits)."""
     with hub.database.transaction() as connection:
-        return registry.resume(connection, job, caller, budget, hub.clock.now())
+        return registry.resume(connection, job, caller, body, hub.clock.now())
 
 
 def _seen_by(caller: Caller, view: wire.JobView) -> wire.JobView:

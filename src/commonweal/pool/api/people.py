@@ -41,24 +41,30 @@ def ban(member: MemberId, hub: HubDep, _: Admin, banned: Annotated[bool, Body(em
 
 
 @router.post("/keys", status_code=201, responses=documented(Conflict))
-def new_key(body: wire.NewKey, hub: HubDep, _: Admin) -> wire.Key:
+def new_key(body: wire.NewKey, hub: HubDep, caller: Admin) -> wire.Key:
     """A new key: for machines to join with, for a user, or for another operator. Shown once."""
     account = accounts.OPERATOR if body.role == "admin" else AccountId(f"{body.role}:{body.label}")
     now = hub.clock.now()
     with hub.database.transaction() as connection:
         if body.role == "user":
             open_account(connection, account, "user")
-        secret = issue_key(connection, role=body.role, owner=account, label=body.label, now=now)
+        secret = issue_key(
+            connection,
+            role=body.role,
+            owner=account,
+            label=body.label,
+            now=now,
+            request=body.request_id and caller.request(body.request_id),
+        )
     return wire.Key(key=secret, role=body.role, account=account)
 
 
 @router.post("/keys/revoke", responses=documented(NotFound))
-def revoke(
-    hub: HubDep, _: Admin, account: Annotated[str, Body(embed=True, max_length=200, pattern=wire.PRINTABLE)]
-) -> dict[str, int]:
+def revoke(body: wire.Revoke, hub: HubDep, caller: Admin) -> dict[str, int]:
     """Revoke every key of an account."""
+    request = body.request_id and caller.request(body.request_id)
     with hub.database.transaction() as connection:
-        revoked = revoke_keys(connection, owner=account, now=hub.clock.now())
+        revoked = revoke_keys(connection, owner=body.account, now=hub.clock.now(), request=request)
     if not revoked:
-        raise NotFound(f"no valid key of account '{account[:80]}'")
+        raise NotFound(f"no valid key of account '{body.account[:80]}'")
     return {"revoked": revoked}

@@ -21,6 +21,25 @@ from commonweal.pool.schema import members
 router = APIRouter(prefix=wire.PREFIX, tags=["work"])
 UnitId = Annotated[str, Path(pattern=r"^unit_[0-9a-z]{16}$")]
 
+# Part of every poll and heartbeat, so built once: see ``candidates``.
+_WHO = sa.bindparam("who", type_=sa.Text)
+_NOW = sa.bindparam("at", type_=sa.Double)
+_NEW_STATE = sa.bindparam("new_state", type_=sa.Text)
+_MEMORY = sa.bindparam("memory", type_=sa.BigInteger)
+_STATE = sa.select(members.c.state).where(members.c.id == _WHO)
+_SEEN = (
+    members.update()
+    .where(members.c.id == _WHO, members.c.state != "banned")
+    .where(
+        sa.or_(
+            members.c.state != _NEW_STATE,
+            members.c.last_seen < _NOW - 1,
+            sa.and_(_MEMORY.is_not(None), members.c.free_memory == 0),
+        )
+    )
+    .values(last_seen=_NOW, state=_NEW_STATE, free_memory=sa.func.coalesce(_MEMORY, members.c.free_memory))
+)
+
 
 class ClientTooOld(UserError):
     code = "client_too_old"
@@ -57,7 +76,7 @@ async def lease(
     authorization: Annotated[str | None, Header()] = None,
 ) -> wire.Lease | None:
     """Ask for work; waits up to ``wait`` seconds for some."""
-    caller = await run_in_threadpool(authenticate, hub, authorization)
+    caller = await run_in_threadpool(authenticate, request, authorization)
     if caller.role != "member":
         raise NotAuthorized("only members are given work", hint="register with a join token first")
     found = await _wait_for_work(hub, caller.member, body, request)
@@ -116,7 +135,7 @@ def _is_queued(hub: Hub, unit: str) -> bool:
 
 
 def _has_left(connection: sa.Connection, member: MemberId) -> bool:
-    return connection.scalar(sa.select(members.c.state).where(members.c.id == member)) == "left"
+    return connection.scalar(_STATE, {"who": member}) == "left"
 
 
 @router.post("/heartbeat")
@@ -168,17 +187,8 @@ def seen(
     connection: sa.Connection, member: MemberId, *, state: str, now: float, free_memory: int | None = None
 ) -> None:
     """Note that a member is here. Written at most once a second while nothing changes."""
-    values: dict[str, object] = {"last_seen": now, "state": state}
-    changed = [members.c.state != state, members.c.last_seen < now - 1]
-    if free_memory is not None:
-        values["free_memory"] = free_memory
-        changed.append(members.c.free_memory == 0)
-    connection.execute(
-        members.update()
-        .where(members.c.id == member, members.c.state != "banned")
-        .where(sa.or_(*changed))
-        .values(values)
-    )
+    noted = {"who": member, "at": now, "new_state": state, "memory": free_memory}
+    connection.execute(_SEEN, noted)
 
 
 def record_transfers(connection: sa.Connection, member: MemberId, moved: wire.Transfers) -> None:

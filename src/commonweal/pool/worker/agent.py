@@ -59,7 +59,7 @@ class Agent:
         self._clock, self._listen, self._tempo = clock, listen, tempo or Tempo()
         # Unseeded unless a test says so: members with one seed would all come back to the hub at one moment.
         self._random = random or Random()
-        self._surroundings = surroundings or Machine(clock)
+        self._surroundings = surroundings
         self._executors = Executors(executors)
         self._meter = Meter(clock)
         self._retry = Retry(clock, self._random, self._waiting)
@@ -125,7 +125,7 @@ class Agent:
             pulse=pulse,
             parting=self._parting,
             store=self._store,
-            surroundings=self._surroundings,
+            surroundings=self._surroundings or Machine(self._clock, on_gpu=device.startswith("cuda")),
             retry=self._retry,
             clock=self._clock,
             random=self._random,

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from commonweal.pool import wire
+from commonweal.pool.worker.diagnosis import Failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """Why a unit is not wanted from this member any more: the hub took the lease, or the member drops it."""
+    """Why a unit is not wanted from this member any more: the hub took the lease, or the member drops it. ``failure``
+    is what the hub is told of a dropped one; '' where nothing failed."""
 
     how: Literal["lost", "dropped"]
     reason: str
+    failure: Failure = ""
 
 
 class Held:
@@ -32,9 +35,9 @@ class Held:
         """The hub says that the lease is not valid: there is nothing to give back."""
         self._finish(End(how="lost", reason=reason))
 
-    def drop(self, reason: str) -> None:
+    def drop(self, reason: str, failure: Failure = "") -> None:
         """The member gives up; the lease is still its own to give back."""
-        self._finish(End(how="dropped", reason=reason))
+        self._finish(End(how="dropped", reason=reason, failure=failure))
 
     def _finish(self, end: End) -> None:
         with self._lock:

@@ -39,8 +39,10 @@ class Hours:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """``max_load`` is the share of the machine's cores that others may use before the member gives way."""
+    """``memory`` is the bytes that the member may hold; ``max_load`` is the share of the machine's cores that others
+    may use before the member gives way."""
 
+    memory: int | None = None
     hours: Hours | None = None
     on_battery: bool = False
     max_load: float | None = 0.75
@@ -48,19 +50,20 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """How things stand: the minute of the local day, whether the machine runs on its battery, and the share (0
-    to 1) of its cores that everything but this process has used lately."""
+    """How things stand: the minute of the local day, whether the machine runs on its battery, the share (0 to 1) of its
+    cores that everything but this process has used lately, and the bytes of memory that this process holds."""
 
     minute: int
     on_battery: bool
     others_load: float
+    own_memory: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
     """Why not to work. ``at_once``: hand back the unit in hand, instead of finishing it first."""
 
-    reason: Literal["hours", "battery", "load", "disk", "failures"]
+    reason: Literal["memory", "hours", "battery", "load", "disk", "failures"]
     message: str
     at_once: bool = False
 
@@ -69,8 +72,13 @@ def may_work(limits: Limits, conditions: Conditions, *, paused_for: str | None =
     """None if the machine may work now, or the first reason why not. ``paused_for`` is the reason of the pause
     that it is in already.
 
-    A unit lasts minutes. Out of hours or under load it is finished; but nobody wants to see a battery drained.
+    A unit lasts minutes. Out of hours or under load it is finished; but nobody wants to see a battery drained, or a
+    machine that swaps.
     """
+    if limits.memory is not None and conditions.own_memory > limits.memory:
+        held, allowed = conditions.own_memory / 1e9, limits.memory / 1e9
+        message = f"it holds {held:.2f} GB of memory, and {allowed:.2f} GB are allowed"
+        return Pause(reason="memory", message=message, at_once=True)
     if conditions.on_battery and not limits.on_battery:
         return Pause(reason="battery", message="the machine runs on its battery", at_once=True)
     if limits.hours is not None and conditions.minute not in limits.hours:

@@ -6,10 +6,14 @@ torch is looked for late, and only here: a member without it (or with a broken o
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import platform
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -95,6 +99,34 @@ def free_memory(device: str, cap: int | None) -> int:
     else:
         free = psutil.virtual_memory().available + psutil.Process().memory_info().rss
     return int(free if cap is None else min(free, cap))
+
+
+def bound_memory(device: str, most: int | None) -> None:
+    """Keep torch to so many bytes of a GPU. There is no such bound on main memory: it is watched, see
+    :func:`own_memory`."""
+    if most is not None and device.startswith("cuda"):
+        torch = _torch()
+        index = torch.device(device).index or 0
+        total = torch.cuda.get_device_properties(index).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, most / total), index)
+
+
+def own_memory(processes: Iterable[psutil.Process]) -> int:
+    """Bytes of main memory that ``processes`` hold. What they share is counted for each of them."""
+    held = 0
+    for process in processes:
+        with suppress(psutil.Error):  # it has ended
+            held += process.memory_info().rss
+    return held
+
+
+def return_memory() -> None:
+    """Give back to the system what is not used any more. glibc alone would keep much of it for this process."""
+    gc.collect()
+    if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    with suppress(OSError, AttributeError, TypeError):  # another C library, or another system
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _product(size: int, device: str, threads: int | None) -> Callable[[], object]:

@@ -27,14 +27,17 @@ class AgentOptions:
 
     @property
     def limits(self) -> Limits:
-        return Limits(hours=self.hours, on_battery=self.on_battery, max_load=self.max_load)
+        return Limits(
+            memory=self.memory, hours=self.hours, on_battery=self.on_battery, max_load=self.max_load
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tempo:
     """Seconds. ``tick``: how soon ctrl-c is heard. ``grace``: how long an executor may take to stop on the way
-    out. ``stuck``: how long after its lease was lost, before the process is better started anew. ``rest``: how
-    often a pausing agent looks up, and how long a full disk or a failure keeps it away from work at first."""
+    out. ``stuck``: how long it may take after its lease was lost, or memory may stay full of nothing, before the
+    process is better started anew. ``rest``: how often a pausing agent looks up, and how long a full disk or a
+    failure keeps it away from work at first."""
 
     tick: float = 0.1
     grace: float = 10.0

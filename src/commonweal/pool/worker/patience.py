@@ -43,7 +43,6 @@ class Patience:
         return random.uniform(0.0, ceiling)
 
 
-ONCE = Patience(attempts=1)
 BRIEFLY = Patience(attempts=3, longest=2.0)
 LIMITED = Patience()
 DOGGED = Patience(attempts=30)

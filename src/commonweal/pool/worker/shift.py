@@ -16,7 +16,7 @@ from random import Random
 from typing import TypeVar
 
 from commonweal.core.clock import Clock
-from commonweal.core.errors import CommonwealError
+from commonweal.core.errors import CommonwealError, UserError
 from commonweal.core.ids import new_id
 from commonweal.pool import wire
 from commonweal.pool.worker.diagnosis import Failure, diagnose, is_final
@@ -136,7 +136,7 @@ class Shift:
             return
         pause = may_work(self._options.limits, self._surroundings.conditions())
         if pause is not None and pause.at_once:
-            held.drop(pause.message)
+            held.drop(pause.message, "out_of_memory" if pause.reason == "memory" else "")
 
     def _settle(self, future: Future[Submitted], held: Held, stop: threading.Event) -> None:
         """Account for a unit that is over, one way or another."""
@@ -151,11 +151,14 @@ class Shift:
         elif held.end.how == "lost":
             self._listen(Lost(unit=held.lease.unit, reason=held.end.reason))
         else:
-            self._release(held, "", held.end.reason)
+            self._release(held, held.end.failure, held.end.reason)
         if not future.done() and not stop.is_set():
             raise CommonwealError(
                 f"the executor of '{held.lease.kind[:40]}' does not stop", hint="start this program again"
             )
+        if held.end is not None and held.end.failure == "out_of_memory":
+            self._lane.start(self._units.let_go)
+            self._rest_after_failure("memory", held.end.reason, stop)
 
     def _fail(self, error: BaseException, held: Held, stop: threading.Event) -> None:
         """Hand back a unit that cannot be done here, and stay away from work for a while: a machine that fails
@@ -165,11 +168,15 @@ class Shift:
         self._release(held, told.failure, told.message)
         if is_final(error):
             raise error
-        self._failures += 1
         if told.failure == "disk_full":
             self._store.cache.clear()
+        self._rest_after_failure("disk" if told.failure == "disk_full" else "failures", told.message, stop)
+
+    def _rest_after_failure(self, reason: str, message: str, stop: threading.Event) -> None:
+        """Count a failure, and rest after it unless this was the last unit anyway."""
+        self._failures += 1
         if self._ended != self._options.max_units:
-            self._recover("disk" if told.failure == "disk_full" else "failures", told.message, stop)
+            self._recover(reason, message, stop)
 
     def _release(self, held: Held, failure: Failure, message: str) -> None:
         self._parting.release(held.lease.unit, held.lease.fence, failure, message)
@@ -183,9 +190,14 @@ class Shift:
 
     def _rest(self, pause: Pause, stop: threading.Event) -> None:
         """Do nothing until the conditions allow work again."""
+        if pause.reason == "memory":
+            self._lane.start(self._units.let_go)
         reason = None
         now: Pause | None = pause
+        began = self._clock.now()
         while now is not None:
+            if now.reason == "memory" and (not self._ended or self._clock.now() - began > self._tempo.stuck):
+                raise self._too_large(now)
             if now.reason != reason:
                 self._listen(Paused(reason=now.reason, message=now.message))
             reason = now.reason
@@ -193,6 +205,12 @@ class Shift:
             self._pulse.check()
             now = may_work(self._options.limits, self._surroundings.conditions(), paused_for=reason)
         self._listen(Resumed())
+
+    def _too_large(self, pause: Pause) -> CommonwealError:
+        """No unit is in hand, nothing is kept, and still there is too much: waiting longer changes nothing."""
+        if not self._ended:
+            return UserError(f"--memory: without any work, {pause.message}", hint="allow more")
+        return CommonwealError(f"after the work, {pause.message}", hint="start this program again")
 
     def _sleep(self, seconds: float, stop: threading.Event) -> None:
         self._pulse.paused = True

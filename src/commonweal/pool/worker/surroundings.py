@@ -1,10 +1,14 @@
-"""What goes on around the agent: the time of day, the battery, and how much of the machine others use."""
+"""What goes on around the agent: the time of day, the battery, how much of the machine others use, and how much memory
+the agent itself holds."""
 
 from __future__ import annotations
 
 import math
 import os
 import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
@@ -12,10 +16,13 @@ import psutil
 
 from commonweal.core.clock import Clock
 from commonweal.pool.worker.limits import Conditions
+from commonweal.pool.worker.machine import own_memory
 
 _MEMORY_SECONDS = 45.0
 """The load is averaged over about this long: a compiler run must not send the member away, a game must."""
 _FRESH_SECONDS = 5.0
+_MEMORY_FRESH_SECONDS = 1.0
+"""Memory can be full within seconds, and is cheap to look at once it is known which processes to ask."""
 
 
 class Surroundings(Protocol):
@@ -25,25 +32,39 @@ class Surroundings(Protocol):
 
 
 class Machine:
-    """The machine's own surroundings, looked at no more often than every few seconds."""
+    """The machine's own surroundings, looked at no more often than every few seconds. ``on_gpu``: main memory is not
+    what the agent computes in, so what it holds of it does not matter."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, *, on_gpu: bool = False) -> None:
+        self._clock, self._on_gpu = clock, on_gpu
         self._load = Load(cores=os.cpu_count() or 1)
-        self._seen: tuple[float, Conditions] | None = None
+        self._family: list[psutil.Process] = []
+        self._seen: Conditions | None = None
+        self._seen_at = self._memory_at = 0.0
 
     def conditions(self) -> Conditions:
         now = self._clock.now()
-        if self._seen is None or not 0 <= now - self._seen[0] < _FRESH_SECONDS:
-            busy, own = cpu_seconds()
-            local = datetime.fromtimestamp(now)
-            conditions = Conditions(
-                minute=local.hour * 60 + local.minute,
-                on_battery=on_battery(),
-                others_load=self._load.update(time.monotonic(), busy, own),
-            )
-            self._seen = (now, conditions)
-        return self._seen[1]
+        if self._seen is None or not 0 <= now - self._seen_at < _FRESH_SECONDS:
+            self._seen, self._seen_at = self._look(now), now
+            self._memory_at = now
+        elif not 0 <= now - self._memory_at < _MEMORY_FRESH_SECONDS:
+            self._seen = replace(self._seen, own_memory=self._own_memory())
+            self._memory_at = now
+        return self._seen
+
+    def _look(self, now: float) -> Conditions:
+        self._family = family()
+        busy, own = cpu_seconds(self._family)
+        local = datetime.fromtimestamp(now)
+        return Conditions(
+            minute=local.hour * 60 + local.minute,
+            on_battery=on_battery(),
+            others_load=self._load.update(time.monotonic(), busy, own),
+            own_memory=self._own_memory(),
+        )
+
+    def _own_memory(self) -> int:
+        return 0 if self._on_gpu else own_memory(self._family)
 
 
 class Load:
@@ -69,20 +90,23 @@ class Load:
         return self._average
 
 
-def cpu_seconds() -> tuple[float, float]:
-    """Processor seconds used by all, and by this process and its children."""
+def family() -> list[psutil.Process]:
+    """This process and its children."""
+    mine = psutil.Process()
+    return [mine, *mine.children(recursive=True)]
+
+
+def cpu_seconds(processes: Iterable[psutil.Process]) -> tuple[float, float]:
+    """Processor seconds used by all, and by ``processes``."""
     times = psutil.cpu_times()
     idle = times.idle + getattr(times, "iowait", 0.0)
     # On Linux, guests' time is counted in user time already.
     counted_twice = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
-    mine = psutil.Process()
     own = 0.0
-    for process in [mine, *mine.children(recursive=True)]:
-        try:
+    for process in processes:
+        with suppress(psutil.Error):  # it has ended
             used = process.cpu_times()
-        except psutil.Error:
-            continue
-        own += used.user + used.system
+            own += used.user + used.system
     return sum(times) - idle - counted_twice, own
 
 

@@ -20,6 +20,7 @@ from commonweal.pool.worker.download import Downloads
 from commonweal.pool.worker.events import Listener, Progressed, Submitted, Uploading
 from commonweal.pool.worker.executors import Executors
 from commonweal.pool.worker.held import Held
+from commonweal.pool.worker.machine import return_memory
 from commonweal.pool.worker.patience import UNTIL_STOPPED, Retry, Stopped
 from commonweal.pool.worker.throttle import Meter
 from commonweal.pool.worker.upload import Uploads
@@ -54,6 +55,11 @@ class Units:
         self._listen(Uploading(unit=held.lease.unit, size=sum(map(len, outcome.blobs.values()))))
         blobs = {name: self._uploads.put(data, held.stop) for name, data in outcome.blobs.items()}
         return self._submit(held, outcome, blobs)
+
+    def let_go(self) -> None:
+        """Drop all that executors keep between units, and give the memory of it back to the system."""
+        self._executors.close()
+        return_memory()
 
     def close(self) -> None:
         self._executors.close()

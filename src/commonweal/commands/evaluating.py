@@ -1,0 +1,338 @@
+"""``commonweal eval``: from wishes to a folder of runs and a table.
+
+Wires scenarios, adapters, perturbations, metrics and a model together; decides nothing about any of them. The
+environment is not read here: keys come from ``key_of``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shlex
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+
+from commonweal import console
+from commonweal.commands.eval_board import board, estimates_table, evaluation_json
+from commonweal.commands.eval_display import display
+from commonweal.core.completion import Abilities, Completer, Completion, CompletionFailed, Request
+from commonweal.core.errors import NotAuthorized, Unavailable, UserError
+from commonweal.evals.adaptation import Adaptation
+from commonweal.evals.adapters.adapter import Adapter
+from commonweal.evals.adapters.registry import make_adapter
+from commonweal.evals.adapters.resolve import resolve as settle
+from commonweal.evals.adapters.shots import choose_examples
+from commonweal.evals.adapters.tokens import TokenCounter
+from commonweal.evals.budget import Limits, Prices, Spent, check_limits, listed_prices
+from commonweal.evals.cache import CachedCompleter, RequestCache
+from commonweal.evals.completers.resolve import PROVIDERS, open_completer
+from commonweal.evals.estimate import estimate
+from commonweal.evals.evaluation import Evaluation, begun, evaluate
+from commonweal.evals.loading.loader import DataLoader
+from commonweal.evals.measuring import Bench
+from commonweal.evals.metered import Metered
+from commonweal.evals.metrics.aggregate import Table
+from commonweal.evals.metrics.efficiency import Efficiency, Price
+from commonweal.evals.metrics.metric import Annotator, Tools
+from commonweal.evals.metrics.registry import DEFINITIONS, FAMILIES, families
+from commonweal.evals.perturbations.perturbation import Kind
+from commonweal.evals.perturbations.registry import PERTURBATIONS, apply_all, perturbation_names
+from commonweal.evals.plan import Planned, Wishes, folder_name, missing, plan
+from commonweal.evals.progress import Progress
+from commonweal.evals.sandbox import find_sandbox
+from commonweal.evals.scenario import Args, Scenario
+from commonweal.evals.scenarios.registry import resolve, suite
+from commonweal.evals.scenarios.toml import load_scenario
+from commonweal.evals.spec import RunSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalOptions:
+    """How an evaluation is carried out; what is asked stands in the Wishes. ``key_of`` gives the key for a model as it
+    was written, ``cache`` None is the default one, ``concurrency`` 0 the model's own."""
+
+    home: Path
+    out: Path
+    resume: Path | None
+    estimate: bool
+    limits: Limits
+    prices: Prices | None
+    failure_rate: float
+    concurrency: int
+    cache: Path | None
+    no_cache: bool
+    key_of: Callable[[str], str | None]
+    json: bool
+
+
+def run_eval(wishes: Wishes, options: EvalOptions) -> int:
+    """Evaluate, show what came of it, and give the exit code."""
+    if not logging.getLogger().isEnabledFor(logging.INFO):  # what is missing is told with its run
+        logging.getLogger("commonweal.evals").setLevel(logging.ERROR)
+    if options.resume is not None:
+        folder, told = begun(options.resume)
+        wishes = replace(told, data_root=wishes.data_root or told.data_root)
+        options = replace(options, resume=folder)
+    prices = options.prices or listed_prices(wishes.model)
+    check_limits(options.limits, prices)
+    if options.estimate:
+        return _show_estimate(wishes, options, prices)
+    done = asyncio.run(_evaluate(wishes, options, prices))
+    if options.json:
+        console.print_json(evaluation_json(done, DEFINITIONS))
+    else:
+        for line in board(done, DEFINITIONS):
+            console.out.print(line)
+    return exit_code(done)
+
+
+def exit_code(done: Evaluation) -> int:
+    """0 where all that can be measured was; 1 where a run failed or a limit was reached; 3 and 4 where the model did
+    not let us in or was away."""
+    kinds = {
+        kind
+        for entry in done.entries
+        if entry.status == "failed" and entry.measured
+        for kind in entry.measured.run["coverage"]["failures"]
+    }
+    if done.status == "failed" and kinds == {"not_authorized"}:
+        return 3
+    if done.status == "failed" and kinds == {"unreachable"}:
+        return 4
+    return 0 if done.status in ("done", "not_measured", "budget") else 1
+
+
+async def _evaluate(wishes: Wishes, options: EvalOptions, prices: Prices | None) -> Evaluation:
+    spent = Spent(prices=prices)
+    async with AsyncExitStack() as stack:
+        opened = await stack.enter_async_context(_opened(wishes.model, options))
+        tools = Tools()
+        if wishes.judge:
+            judge = await stack.enter_async_context(_opened(wishes.judge, options))
+            tools = Tools(judge=Metered(judge.completer, spent), judge_model=judge.model)
+        bench = _bench(wishes, options, prices, opened, tools, spent)
+        runs = _plan(wishes, opened.model, opened.completer.abilities)
+        folder = options.resume or _new_folder(options.out, wishes, opened.model)
+        await stack.enter_async_context(display(bench.progress, shown=not options.json))
+        try:
+            return await evaluate(runs, folder, wishes, opened.model, bench, command=_command(wishes))
+        except asyncio.CancelledError:
+            console.err.print(console.safe(f"stopped; to go on: commonweal eval --resume {folder}"))
+            raise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """A model that can be asked, its own name, and its tokens where it can count them."""
+
+    completer: Completer
+    model: str
+    tokens: TokenCounter | None = None
+
+
+@asynccontextmanager
+async def _opened(text: str, options: EvalOptions) -> AsyncIterator[_Opened]:
+    """The model that ``text`` names, with the cache in front of it. Only a provider's model has one by default: behind
+    another address, and in a folder, the model of a name may be another one tomorrow."""
+    inner, model = await open_completer(text, key=options.key_of(text))
+    counter = getattr(inner, "token_counter", None)
+    completer, requests = inner, _request_cache(text, options)
+    if requests is not None:
+        completer = CachedCompleter(inner, requests)
+    try:
+        await _probe(inner)
+        yield _Opened(completer=completer, model=model, tokens=counter() if counter else None)
+    finally:
+        await completer.close()
+        if requests is not None:
+            requests.close()
+
+
+def _request_cache(text: str, options: EvalOptions) -> RequestCache | None:
+    if options.no_cache:
+        return None
+    path = options.cache
+    if path is None and text.partition("/")[0] in PROVIDERS:
+        path = options.home / "requests" / f"{folder_name(text)}.sqlite"
+    return RequestCache(path.expanduser()) if path else None
+
+
+async def _probe(completer: Completer) -> None:
+    """Let a model that can find out its abilities do so. Raises NotAuthorized and Unavailable in place of a failed
+    completion: nothing can be asked at all."""
+    probe = getattr(completer, "probe", None)
+    if probe is None:
+        return
+    try:
+        await probe()
+    except CompletionFailed as error:
+        if error.kind == "not_authorized":
+            hint = "name the environment variable that holds the key: --key-env NAME"
+            raise NotAuthorized(error.message, hint=hint) from error
+        raise Unavailable(error.message, hint=error.hint) from error
+
+
+def _plan(wishes: Wishes, model: str, abilities: Abilities) -> list[Planned]:
+    has = partial(_missing, abilities=abilities, judge=bool(wishes.judge))
+    return plan(
+        wishes,
+        model=model,
+        resolve=_scenario,
+        suite=suite,
+        perturbations=perturbation_names,
+        extra=_extra,
+        settle=partial(settle, abilities=abilities),
+        has=has,
+    )
+
+
+def _scenario(name: str) -> tuple[Scenario, Args]:
+    return load_scenario(Path(name)) if name.endswith(".toml") else resolve(name)
+
+
+def _missing(need: str, *, abilities: Abilities, judge: bool) -> str:
+    return missing(need, abilities=abilities, judge=judge, sandbox=_no_sandbox() if need == "sandbox" else "")
+
+
+@cache
+def _no_sandbox() -> str:
+    return "" if find_sandbox() else "no sandbox (install bubblewrap)"
+
+
+def _extra(adaptation: Adaptation) -> tuple[str, ...]:
+    """Families that every scenario is measured by, beside its own; harm is looked for where a model writes freely."""
+    wanted = ["calibration", "efficiency"]
+    if adaptation.method in ("generation", "tools"):
+        wanted += ["toxicity", "bias"]
+    return tuple(name for name in wanted if name in FAMILIES)
+
+
+def _bench(
+    wishes: Wishes,
+    options: EvalOptions,
+    prices: Prices | None,
+    opened: _Opened,
+    tools: Tools,
+    spent: Spent,
+) -> Bench:
+    return Bench(
+        completer=opened.completer,
+        endpoint=wishes.model,
+        loader=DataLoader(
+            Path(wishes.data_root).expanduser() if wishes.data_root else None,
+            options.home / "data",
+            wishes.seed,
+        ),
+        adapter=partial(_adapter, opened),
+        table=partial(_table, prices),
+        annotators=partial(_annotators, tools),
+        examples=choose_examples,
+        perturbed=apply_all,
+        spent=spent,
+        progress=Progress(spent=spent),
+        clock=time.monotonic,
+        wall=time.time,
+        prices=prices,
+        limits=options.limits,
+        began=time.monotonic(),
+        failure_rate=options.failure_rate,
+        concurrency=options.concurrency,
+        command=partial(_run_command, wishes),
+    )
+
+
+def _adapter(opened: _Opened, adaptation: Adaptation, model: str) -> Adapter:
+    return make_adapter(adaptation, model=model, abilities=opened.completer.abilities, tokens=opened.tokens)
+
+
+def _table(prices: Prices | None, spec: RunSpec) -> Table:
+    price = Price(prompt=prices.prompt, completion=prices.completion) if prices else None
+    return Table(
+        families(spec.metrics),
+        made={"efficiency": Efficiency(price)},
+        groups={kind: _of_kind(spec, kind) for kind in ("robustness", "fairness")},
+        seed=spec.seed,
+    )
+
+
+def _of_kind(spec: RunSpec, kind: Kind) -> frozenset[str]:
+    return frozenset(name for name in spec.perturbations if PERTURBATIONS[name].kind == kind)
+
+
+def _annotators(tools: Tools, spec: RunSpec) -> Sequence[Annotator]:
+    made = {family.annotator: family.annotator for family in families(spec.metrics) if family.annotator}
+    return [make(tools) for make in made.values()]
+
+
+class _NotAsked:
+    """Stands for the model while nothing is asked."""
+
+    abilities = Abilities()
+
+    async def complete(self, request: Request) -> Completion:
+        raise AssertionError("an estimate asks nothing")
+
+    async def close(self) -> None:
+        pass
+
+
+def _show_estimate(wishes: Wishes, options: EvalOptions, prices: Prices | None) -> int:
+    """What each scenario would take. Data that are not here yet are loaded; no model is asked."""
+    opened = _Opened(completer=_NotAsked(), model=wishes.model)
+    bench = _bench(wishes, options, prices, opened, Tools(), Spent(prices=prices))
+    runs = _plan(wishes, wishes.model, Abilities())
+    with console.live_line("reading the data", shown=not options.json):
+        found = [estimate(run, bench) for run in runs]
+    if options.json:
+        console.print_json({"model": wishes.model, "runs": [one.to_json() for one in found]})
+    else:
+        for line in estimates_table(found, prices):
+            console.out.print(line)
+    return 0
+
+
+def _new_folder(out: Path, wishes: Wishes, model: str) -> Path:
+    """``runs/<date>-<model>-<suite>``, with a number where there is one of that name already."""
+    what = wishes.suite or (wishes.scenarios[0] if len(wishes.scenarios) == 1 else "scenarios")
+    name = f"{time.strftime('%Y-%m-%d')}-{folder_name(model)}-{folder_name(Path(what).stem)}"[:200]
+    for number in range(1, 1000):
+        folder = out.expanduser() / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"--out {out}: cannot be written: {error.strerror}") from None
+        return folder
+    raise UserError(f"--out {out}: there are a thousand evaluations called {name}", hint="clear some away")
+
+
+def _command(wishes: Wishes) -> str:
+    """The command that asks the same again. No key is in it."""
+    words = ["commonweal", "eval", "--model", wishes.model]
+    if wishes.suite:
+        words += ["--suite", wishes.suite]
+    for scenario in wishes.scenarios:
+        words += ["--scenario", scenario]
+    for flag, value in (
+        ("--max-instances", wishes.max_instances or None),
+        ("--shots", wishes.shots),
+        ("--trials", wishes.trials),
+        ("--perturbations", None if wishes.perturbations is None else ",".join(wishes.perturbations)),
+        ("--data-root", wishes.data_root or None),
+        ("--seed", wishes.seed or None),
+        ("--judge", wishes.judge or None),
+    ):
+        if value is not None:
+            words += [flag, str(value)]
+    return shlex.join(words)
+
+
+def _run_command(wishes: Wishes, named: str, spec: RunSpec) -> str:
+    """The command that asks one run again."""
+    perturbations = spec.perturbations or ("none",)
+    return _command(replace(wishes, suite="", scenarios=(named,), perturbations=perturbations))

@@ -110,10 +110,10 @@ async def _evaluate(wishes: Wishes, options: EvalOptions, prices: Prices | None)
     spent = Spent(prices=prices)
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(_opened(wishes.model, options))
-        tools = Tools()
+        tools = Tools(data_root=_data_root(wishes))
         if wishes.judge:
             judge = await stack.enter_async_context(_opened(wishes.judge, options))
-            tools = Tools(judge=Metered(judge.completer, spent), judge_model=judge.model)
+            tools = replace(tools, judge=Metered(judge.completer, spent), judge_model=judge.model)
         bench = _bench(wishes, options, prices, opened, tools, spent)
         runs = _plan(wishes, opened.model, opened.completer.abilities)
         folder = options.resume or _new_folder(options.out, wishes, opened.model)
@@ -222,12 +222,8 @@ def _bench(
     return Bench(
         completer=opened.completer,
         endpoint=wishes.model,
-        loader=DataLoader(
-            Path(wishes.data_root).expanduser() if wishes.data_root else None,
-            options.home / "data",
-            wishes.seed,
-        ),
-        adapter=partial(_adapter, opened),
+        loader=DataLoader(_data_root(wishes), options.home / "data", wishes.seed),
+        adapter=partial(_adapter, opened, _data_root(wishes)),
         table=partial(_table, prices),
         annotators=partial(_annotators, tools),
         examples=choose_examples,
@@ -245,8 +241,18 @@ def _bench(
     )
 
 
-def _adapter(opened: _Opened, adaptation: Adaptation, model: str) -> Adapter:
-    return make_adapter(adaptation, model=model, abilities=opened.completer.abilities, tokens=opened.tokens)
+def _data_root(wishes: Wishes) -> Path | None:
+    return Path(wishes.data_root).expanduser() if wishes.data_root else None
+
+
+def _adapter(opened: _Opened, data_root: Path | None, adaptation: Adaptation, model: str) -> Adapter:
+    return make_adapter(
+        adaptation,
+        model=model,
+        abilities=opened.completer.abilities,
+        tokens=opened.tokens,
+        data_root=data_root,
+    )
 
 
 def _table(prices: Prices | None, spec: RunSpec) -> Table:

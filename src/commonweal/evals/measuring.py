@@ -324,7 +324,8 @@ def read_measured(folder: Path) -> Measured:
 
 def _plain(spec: RunSpec) -> dict[str, Any]:
     """The spec as JSON gives it back: lists for tuples."""
-    return _listed(spec.to_json())
+    plain: dict[str, Any] = _listed(spec.to_json())
+    return plain
 
 
 def _listed(value: Any) -> Any:

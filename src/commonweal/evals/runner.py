@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from commonweal.core.completion import Completer, Completion, CompletionFailed
 from commonweal.core.errors import CommonwealError, StorageFull
@@ -112,9 +112,8 @@ class Runner:
 
     async def _watch(self, workers: asyncio.Future[list[None]]) -> None:
         """Wait for all workers, but not for those that hang behind a failure or past the time."""
-        await asyncio.wait(
-            {workers, self._stopped}, timeout=self._patience(), return_when=asyncio.FIRST_COMPLETED
-        )
+        either: set[asyncio.Future[Any]] = {workers, self._stopped}
+        await asyncio.wait(either, timeout=self._patience(), return_when=asyncio.FIRST_COMPLETED)
         if workers.done():
             workers.result()
         else:

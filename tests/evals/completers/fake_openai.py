@@ -113,7 +113,7 @@ async def _write(writer: asyncio.StreamWriter, reply: Reply) -> None:
         await asyncio.sleep(0.001)
 
 
-def stream(*events: Any, done: bool = True, headers: bytes = b"") -> Reply:
+def stream(*events: Any, done: bool = True) -> Reply:
     """A streamed reply, chunked, one event a piece."""
     texts = [event if isinstance(event, str) else json.dumps(event) for event in events] + ["[DONE]"] * done
     pieces = [f"data: {text}\n\n".encode() for text in texts]

@@ -226,6 +226,8 @@ def test_a_chat_goes_through_the_models_own_template(folder: Path, tmp_path: Pat
     [
         (Request(model="m", prompt="a " * 300), "too_long"),
         (Request(model="m", prompt="a", max_tokens=256), "too_long"),
+        (Request(model="m", prompt="\ud800"), "bad_request"),
+        (Request(model="m", messages=(Message(role="user", content="\ud800"),)), "unsupported"),
         (Request(model="m", kind="score", prompt="a", continuation=" b" * 300), "too_long"),
         (Request(model="m", messages=(Message(role="system", content="x"),)), "unsupported"),
         (
@@ -270,7 +272,26 @@ def test_a_batch_that_does_not_fit_memory_is_halved(folder: Path, monkeypatch: p
     monkeypatch.setattr(LocalModel, "generate", small)
     made = asked(folder, generations())
     assert all(isinstance(one, Completion) for one in made)
-    assert sizes == [5, 2, 2, 1]
+    assert sizes == [5, 2, 3, 1, 2]
+
+
+def test_a_request_that_breaks_the_model_fails_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from commonweal.evals.completers.local_model import LocalModel
+
+    generate = LocalModel.generate
+
+    def broken(self: LocalModel, rows: Sequence[Any]) -> None:
+        if any(row.limit == 3 for row in rows):
+            raise IndexError("index out of range in self")
+        generate(self, rows)
+
+    monkeypatch.setattr(LocalModel, "generate", broken)
+    made = asked(folder, [*generations(), Request(model="m", prompt="The sky", max_tokens=3)])
+    assert [isinstance(one, Completion) for one in made] == [True] * 5 + [False]
+    assert made[-1].kind == "server_error"
+    assert "IndexError" in made[-1].message
 
 
 def test_the_event_loop_goes_on_while_a_batch_is_computed(

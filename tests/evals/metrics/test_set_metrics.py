@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from made_samples import asked, chosen, completion, generated, timed
 
@@ -46,6 +46,7 @@ def columns(samples: list[Sample], metric: Classification | LanguageModeling) ->
     return {name: np.array([row.get(name, math.nan) for row in rows]) for name in names}
 
 
+@settings(deadline=None)
 @given(JUDGED)
 def test_calibration_errors_are_bounded_and_one_bin_is_least(judged: list[tuple[float, bool]]) -> None:
     confidence, correct = (np.array(column, dtype=float) for column in zip(*judged, strict=True))
@@ -56,6 +57,7 @@ def test_calibration_errors_are_bounded_and_one_bin_is_least(judged: list[tuple[
     assert ece_equal_mass(confidence[shuffled], correct[shuffled]) == pytest.approx(ten, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(JUDGED)
 def test_selective_accuracy_ends_at_the_accuracy_and_ignores_order(judged: list[tuple[float, bool]]) -> None:
     confidence, correct = (np.array(column, dtype=float) for column in zip(*judged, strict=True))
@@ -144,6 +146,7 @@ def test_stats_of_other_confidences_say_so() -> None:
     assert "ece_1_bin" not in found
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abcx")), min_size=1, max_size=30))
 def test_classification_of_options_is_scikit_learns(pairs: list[tuple[str, str]]) -> None:
     sklearn_metrics = pytest.importorskip("sklearn.metrics")
@@ -155,6 +158,7 @@ def test_classification_of_options_is_scikit_learns(pairs: list[tuple[str, str]]
         assert found[f"classification_{average}_f1"] == pytest.approx(theirs)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abcxy")), min_size=1, max_size=30))
 def test_classification_of_words_knows_the_references_classes_only(pairs: list[tuple[str, str]]) -> None:
     preprocessing = pytest.importorskip("sklearn.preprocessing")
@@ -175,6 +179,7 @@ def test_classification_of_words_knows_the_references_classes_only(pairs: list[t
         assert found[f"classification_{average}_f1"] == pytest.approx(theirs)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=15))
 def test_ndcg_is_scikit_learns(grades: list[int]) -> None:
     sklearn_metrics = pytest.importorskip("sklearn.metrics")

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commonweal.evals.statistics import (
@@ -96,6 +96,7 @@ def test_resamples_without_values_are_nan() -> None:
     assert set(drawn[~np.isnan(drawn)]) == {2.0}
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_mcnemar_is_the_exact_binomial_test(a: int, b: int) -> None:
     expected = scipy_stats.binomtest(min(a, b), a + b).pvalue if a + b else 1.0
@@ -157,6 +158,7 @@ def test_holm_worked_example() -> None:
     assert holm([]) == []
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), max_size=8))
 def test_holm_only_raises_and_keeps_the_order(p_values: list[float]) -> None:
     adjusted = holm(p_values)
@@ -203,6 +205,7 @@ def test_mean_win_rate_over_columns() -> None:
     assert found == {"a": 0.5, "b": 0.25, "c": 1.0}
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=3), st.floats(-5, 5), min_size=2, max_size=8))
 def test_win_rates_average_to_one_half(column: dict[str, float]) -> None:
     rates = win_rates(column)

@@ -64,12 +64,14 @@ def test_best_of_k_outputs() -> None:
     assert found == {"f1_score": 0.0, "f1_score@3": 1.0}
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_normalising_twice_is_normalising_once_but_for_new_articles(text: str) -> None:
     kept = normalize_text(text, articles=True)
     assert normalize_text(kept, articles=True) == kept
 
 
+@settings(deadline=None)
 @given(PROSE, PROSE)
 def test_f1_is_symmetric_and_bounded(a: str, b: str) -> None:
     assert f1_score(a, b) == pytest.approx(f1_score(b, a))
@@ -78,6 +80,7 @@ def test_f1_is_symmetric_and_bounded(a: str, b: str) -> None:
         assert f1_score(a, a) == pytest.approx(1.0)
 
 
+@settings(deadline=None)
 @given(PROSE, PROSE)
 def test_bleu_is_bounded(gold: str, answer: str) -> None:
     found = BLEU.make().score(generated(answer, [gold]))  # type: ignore[union-attr]
@@ -145,6 +148,7 @@ def test_math_equivalence(gold: str, answer: str, right: float) -> None:
     assert math_equiv(gold, answer) == right
 
 
+@settings(deadline=None)
 @given(
     st.text(alphabet=r"\{}frac123sqt=/. ", max_size=30), st.text(alphabet=r"\{}frac123sqt=/. ", max_size=30)
 )
@@ -180,6 +184,7 @@ def test_final_numbers(gold: str, answer: str, right: float) -> None:
     assert final_number_exact_match(gold, answer) == right
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("abc"), max_size=9), st.lists(st.sampled_from("abc"), max_size=9))
 def test_edit_distance_is_levenshteins(a: list[str], b: list[str]) -> None:
     row = list(range(len(b) + 1))

@@ -158,19 +158,19 @@ class LocalCompleter:
         return self._answered([queue[i] for i in next_batch(loads, budget)], model, text)
 
     def _answered(self, batch: list[_Waiting], model: LocalModel, text: LocalText) -> list[_Outcome]:
+        """The batch's answers. One that fails is halved until the request at fault, or what fits, stands alone."""
         asked = [waiting.asked for waiting in batch if waiting.asked is not None]
         try:
             return list(zip(batch, self._completions(asked, model, text), strict=True))
-        except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
-                failed = CompletionFailed("server_error", f"the model failed: {error}")
-            elif len(batch) == 1:
-                failed = CompletionFailed("too_long", "it does not fit the device's memory")
-            else:
-                self._rows = max(1, min(self._rows, sum(waiting.request.n for waiting in batch)) // 2)
-                log.warning("local.out_of_memory rows=%d", self._rows)
-                return []
-            return [(waiting, _copied(failed)) for waiting in batch]
+        except Exception as error:  # whatever a stranger's model and tokenizer raise
+            failed = _failure(error)
+        if failed.kind == "too_long":
+            self._rows = max(1, min(self._rows, sum(waiting.request.n for waiting in batch)) // 2)
+        log.warning("local.batch_failed requests=%d error=%s", len(batch), failed.message)
+        if len(batch) == 1:
+            return [(batch[0], failed)]
+        half = len(batch) // 2
+        return self._answered(batch[:half], model, text) + self._answered(batch[half:], model, text)
 
     def _encode(self, fresh: Sequence[_Waiting], model: LocalModel, text: LocalText) -> list[_Outcome]:
         """Give each fresh request its tokens; those that the model cannot be asked are given back."""
@@ -229,5 +229,7 @@ def _too_long(prompt: int, new: int, window: int) -> CompletionFailed:
     )
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+def _failure(error: Exception) -> CompletionFailed:
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return CompletionFailed("too_long", "it does not fit the device's memory")
+    return CompletionFailed("server_error", f"the model failed: {type(error).__name__}: {error}")

@@ -43,11 +43,15 @@ class LocalText:
 
     def encode(self, requests: Sequence[Request]) -> list[Encoded | CompletionFailed]:
         """The tokens of each request, or why it cannot be asked of this model."""
-        plain = [i for i, request in enumerate(requests) if request.messages is None]
-        texts = [(requests[i].prompt or "") + _scored_text(requests[i]) for i in plain]
-        encodings = dict(zip(plain, self._backend.encode_batch(texts), strict=True))
+        texts = {i: _whole(request) for i, request in enumerate(requests) if request.messages is None}
+        good = {i: text for i, text in texts.items() if _is_unicode(text)}
+        encodings = dict(zip(good, self._backend.encode_batch(list(good.values())), strict=True))
         return [
-            self._chat(request) if request.messages is not None else self._plain(request, encodings[i])
+            self._chat(request)
+            if request.messages is not None
+            else self._plain(request, encodings[i])
+            if i in encodings
+            else CompletionFailed("bad_request", "the prompt has a lone surrogate, which is no character")
             for i, request in enumerate(requests)
         ]
 
@@ -95,16 +99,16 @@ class LocalText:
                 "unsupported", "the model's tokenizer has no chat template", hint="ask it for completions"
             )
         try:
-            text = self._templated(messages)
+            ids: list[int] = self._templated(messages)
         except Exception as error:  # the template is a stranger's program
             return CompletionFailed("unsupported", f"the chat template does not take this chat: {error}")
-        ids = self._backend.encode(text, add_special_tokens=False).ids
         return Encoded(prompt=ids or self._start(), continuation=[])
 
-    def _templated(self, messages: Sequence[Message]) -> str:
+    def _templated(self, messages: Sequence[Message]) -> list[int]:
         turns = [{"role": message.role, "content": message.content} for message in messages]
-        text: str = self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-        return text
+        text = self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
+        return ids
 
     def _plain(self, request: Request, encoding: Any) -> Encoded | CompletionFailed:
         ids: list[int] = encoding.ids
@@ -125,8 +129,15 @@ class LocalText:
         return [] if token is None else [token]
 
 
-def _scored_text(request: Request) -> str:
-    return request.continuation if request.kind == "score" else ""
+def _whole(request: Request) -> str:
+    return (request.prompt or "") + (request.continuation if request.kind == "score" else "")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _boundary(encoding: Any, prompt: int, continuation: int) -> int:

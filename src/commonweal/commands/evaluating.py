@@ -10,8 +10,8 @@ import asyncio
 import logging
 import shlex
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -71,8 +71,24 @@ class EvalOptions:
 
 def run_eval(wishes: Wishes, options: EvalOptions) -> int:
     """Evaluate, show what came of it, and give the exit code."""
-    if not logging.getLogger().isEnabledFor(logging.INFO):  # what is missing is told with its run
-        logging.getLogger("commonweal.evals").setLevel(logging.ERROR)
+    with _told_once():
+        return _run_eval(wishes, options)
+
+
+@contextmanager
+def _told_once() -> Iterator[None]:
+    """What is missing is told with its run: without --verbose, no warning says it before."""
+    log = logging.getLogger("commonweal.evals")
+    before = log.level
+    if not logging.getLogger().isEnabledFor(logging.INFO):
+        log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def _run_eval(wishes: Wishes, options: EvalOptions) -> int:
     if options.resume is not None:
         folder, told = begun(options.resume)
         wishes = replace(told, data_root=wishes.data_root or told.data_root)

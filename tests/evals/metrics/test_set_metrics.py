@@ -225,6 +225,13 @@ def test_bits_per_byte_is_of_all_samples_together() -> None:
     assert found["perplexity"] == pytest.approx(math.exp(20 / 3))
 
 
+def test_of_other_methods_only_the_first_request_counts() -> None:
+    sample = asked(
+        Instance(id="t", input=""), [("turn 0", -1, "ab", -4.0), ("turn 1", -1, "c", -2.0)], "generation"
+    )
+    assert LanguageModeling().features(sample) == {"logprob": -4.0, "tokens": 1, "bytes": 2, "samples": 1.0}
+
+
 def test_a_window_without_log_probabilities_leaves_the_sample_out() -> None:
     parts = [("window 0", -1, "a", -4.0), ("window 1", -1, "b", None)]
     assert (

@@ -174,10 +174,12 @@ def test_a_scenario_of_ones_own(out: Path, tmp_path: Path) -> None:
 
 
 def test_no_data_no_number_but_a_reason(out: Path, tmp_path: Path) -> None:
-    done = evaluate(out, "--scenario", "msmarco_regular:valid_topk=30", "--data-root", str(tmp_path))
-    assert done.returncode == 0
+    away = ("--scenario", "msmarco_regular:valid_topk=30", "--data-root", str(tmp_path))
+    done = evaluate(out, *away, "--scenario", "arithmetic", "--max-instances", "12")
+    assert done.returncode == 0, "what can be measured was"
     assert "not measured" in done.stdout
     assert "data not available" in done.stdout
+    assert evaluate(out, *away).returncode == 1, "nothing was"
 
 
 def test_a_remote_evaluation_needs_no_torch_and_no_database() -> None:

@@ -107,8 +107,8 @@ def _run_eval(wishes: Wishes, options: EvalOptions) -> int:
 
 
 def exit_code(done: Evaluation) -> int:
-    """0 where all that can be measured was; 1 where a run failed or a limit was reached; 3 and 4 where the model did
-    not let us in or was away."""
+    """0 where all that can be measured was, and where it stopped at a limit that the user set; 1 where a run failed or
+    nothing at all could be measured; 3 and 4 where the model did not let us in or was away."""
     kinds = {
         kind
         for entry in done.entries
@@ -119,7 +119,7 @@ def exit_code(done: Evaluation) -> int:
         return 3
     if done.status == "failed" and kinds == {"unreachable"}:
         return 4
-    return 0 if done.status in ("done", "not_measured", "budget") else 1
+    return 0 if done.status in ("done", "budget") else 1
 
 
 async def _evaluate(wishes: Wishes, options: EvalOptions, prices: Prices | None) -> Evaluation:
@@ -238,6 +238,7 @@ def _bench(
     return Bench(
         completer=opened.completer,
         endpoint=wishes.model,
+        judge=wishes.judge,
         loader=DataLoader(_data_root(wishes), options.home / "data", wishes.seed),
         adapter=partial(_adapter, opened, _data_root(wishes)),
         table=partial(_table, prices),

@@ -79,6 +79,7 @@ class Bench:
     progress: Progress
     clock: Callable[[], float]
     wall: Callable[[], float]
+    judge: str = ""
     prices: Prices | None = None
     limits: Limits = field(default_factory=Limits)
     began: float = 0.0
@@ -301,6 +302,7 @@ class _Run:
             },
             "data": self._data,
             "endpoint": bench.endpoint,
+            "judge": bench.judge,
             "abilities": _abilities(bench.completer.abilities),
             "instances": {"asked": self._material.size, "total": self._material.total},
             "coverage": self._coverage.to_json(),

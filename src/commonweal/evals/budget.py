@@ -36,8 +36,8 @@ LISTED: Mapping[str, Prices] = {
     "openai/gpt-4.1-mini": Prices(prompt=0.40, completion=1.60),
     "openai/gpt-4.1": Prices(prompt=2.00, completion=8.00),
 }
-"""List prices that the providers' own pages gave in mid-2025, by the beginning of the model's name. They change:
-``--price-in`` and ``--price-out`` take precedence."""
+"""List prices of about mid-2025 by the beginning of the model's name, not checked against the provider's page: good for
+an estimate. Give ``--price-in`` and ``--price-out`` where cost matters; they take precedence."""
 
 
 def listed_prices(model: str) -> Prices | None:

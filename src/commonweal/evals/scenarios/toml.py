@@ -30,7 +30,7 @@ from commonweal.evals.metrics import registry as metrics
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Origin, Row, Scenario
 from commonweal.evals.scenarios.core.adaptations import ANSWER, CHOICE, LABEL, METHODS, SUMMARY, by_method
 from commonweal.evals.scenarios.core.choices import question
-from commonweal.evals.scenarios.targeted.prompting import completion, generation, joint
+from commonweal.evals.scenarios.prompting import completion, generation, joint
 
 Shape = Literal["multiple_choice", "question_answering", "classification", "generation"]
 

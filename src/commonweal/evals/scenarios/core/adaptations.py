@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from commonweal.evals.adaptation import Adaptation
 from commonweal.evals.scenario import Args
-from commonweal.evals.scenarios.targeted.prompting import separate
+from commonweal.evals.scenarios.prompting import separate
 
 METHODS = ("multiple_choice_joint", "multiple_choice_separate", "multiple_choice_separate_calibrated")
 

@@ -10,11 +10,11 @@ from commonweal.evals.instance import Contrast, Instance, Split
 from commonweal.evals.loading import examples, field
 from commonweal.evals.loading.fields import bad
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Row, Scenario
+from commonweal.evals.scenarios.arguments import is_true
+from commonweal.evals.scenarios.building import answer, passage_question
 from commonweal.evals.scenarios.core.adaptations import CHOICE
-from commonweal.evals.scenarios.targeted.arguments import is_true
-from commonweal.evals.scenarios.targeted.building import answer, passage_question
-from commonweal.evals.scenarios.targeted.prompting import generation
-from commonweal.evals.scenarios.targeted.reading import tables
+from commonweal.evals.scenarios.prompting import generation
+from commonweal.evals.scenarios.reading import tables
 
 ARGS = {"only_contrast": ("False", "True")}
 _MIRROR = "stanford-crfm/helm-scenarios"

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from commonweal.evals.instance import Instance, Split
 from commonweal.evals.loading import field
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Scenario
+from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.building import answer, passage_question
 from commonweal.evals.scenarios.core.adaptations import LABEL
-from commonweal.evals.scenarios.targeted.arguments import chosen
-from commonweal.evals.scenarios.targeted.building import answer, passage_question
-from commonweal.evals.scenarios.targeted.prompting import generation
-from commonweal.evals.scenarios.targeted.reading import one_of
+from commonweal.evals.scenarios.prompting import generation
+from commonweal.evals.scenarios.reading import one_of
 
 DEMOGRAPHICS = ("male", "female", "LGBTQ", "christian", "muslim", "other_religions", "black", "white")
 ARGS = {"demographic": ("all", *DEMOGRAPHICS)}

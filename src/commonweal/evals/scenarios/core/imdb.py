@@ -15,11 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from commonweal.evals.instance import Contrast, Instance, Split
 from commonweal.evals.loading import examples, field
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Origin, Row, Scenario
+from commonweal.evals.scenarios.arguments import is_true
+from commonweal.evals.scenarios.building import answer
 from commonweal.evals.scenarios.core.adaptations import LABEL
-from commonweal.evals.scenarios.targeted.arguments import is_true
-from commonweal.evals.scenarios.targeted.building import answer
-from commonweal.evals.scenarios.targeted.prompting import generation
-from commonweal.evals.scenarios.targeted.reading import one_of, rows_if_any
+from commonweal.evals.scenarios.prompting import generation
+from commonweal.evals.scenarios.reading import one_of, rows_if_any
 
 ARGS = {"only_contrast": ("False", "True")}
 

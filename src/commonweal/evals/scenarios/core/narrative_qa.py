@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from commonweal.evals.instance import Instance, Split
 from commonweal.evals.loading import field
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Row, Scenario
+from commonweal.evals.scenarios.building import answer, passage_question
 from commonweal.evals.scenarios.core.adaptations import OPEN_ENDED
-from commonweal.evals.scenarios.targeted.building import answer, passage_question
-from commonweal.evals.scenarios.targeted.prompting import generation
-from commonweal.evals.scenarios.targeted.reading import table, tables
+from commonweal.evals.scenarios.prompting import generation
+from commonweal.evals.scenarios.reading import table, tables
 
 _SPLITS: tuple[tuple[Split, str], ...] = (("train", "train"), ("valid", "validation"), ("test", "test"))
 _SEED = 0  # HELM's

@@ -18,11 +18,11 @@ from commonweal.evals.instance import Instance, Split
 from commonweal.evals.loading import field
 from commonweal.evals.loading.fields import FILE
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Origin, Row, Scenario
+from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.building import answer
 from commonweal.evals.scenarios.core.adaptations import ANSWER
-from commonweal.evals.scenarios.targeted.arguments import chosen
-from commonweal.evals.scenarios.targeted.building import answer
-from commonweal.evals.scenarios.targeted.prompting import generation
-from commonweal.evals.scenarios.targeted.reading import table, tables, texts
+from commonweal.evals.scenarios.prompting import generation
+from commonweal.evals.scenarios.reading import table, tables, texts
 
 ARGS = {"mode": ("closedbook", "openbook_longans", "openbook_wiki")}
 

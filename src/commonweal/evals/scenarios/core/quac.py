@@ -10,10 +10,10 @@ from commonweal.evals.instance import Instance, Split
 from commonweal.evals.loading import field
 from commonweal.evals.loading.fields import bad
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Row, Scenario
+from commonweal.evals.scenarios.building import answer
 from commonweal.evals.scenarios.core.adaptations import ANSWER
-from commonweal.evals.scenarios.targeted.building import answer
-from commonweal.evals.scenarios.targeted.prompting import generation
-from commonweal.evals.scenarios.targeted.reading import rows_if_any, table, tables, texts
+from commonweal.evals.scenarios.prompting import generation
+from commonweal.evals.scenarios.reading import rows_if_any, table, tables, texts
 
 _NO_ANSWER = "CANNOTANSWER"
 _OTHER_WORDS = ("Not enough information", "Cannot answer", "Do not know")

@@ -15,11 +15,11 @@ from commonweal.evals.instance import Instance, Split
 from commonweal.evals.loading import field
 from commonweal.evals.loading.fields import bad
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Row, Scenario
+from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.building import answer
 from commonweal.evals.scenarios.core.adaptations import LABEL
 from commonweal.evals.scenarios.core.raft_prompts import FIELDS, INSTRUCTIONS
-from commonweal.evals.scenarios.targeted.arguments import chosen
-from commonweal.evals.scenarios.targeted.building import answer
-from commonweal.evals.scenarios.targeted.prompting import generation
+from commonweal.evals.scenarios.prompting import generation
 
 ARGS = {"subset": tuple(FIELDS)}
 

@@ -11,8 +11,8 @@ from functools import partial
 from commonweal.evals.instance import Instance, Split
 from commonweal.evals.loading import examples, field
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Row, Scenario
+from commonweal.evals.scenarios.building import answer
 from commonweal.evals.scenarios.core.adaptations import SUMMARY, summarization
-from commonweal.evals.scenarios.targeted.building import answer
 
 _LONGEST = 512  # words of an article that are shown
 _EXAMPLE_WORDS = range(50, 151)  # HELM's lengths of an example

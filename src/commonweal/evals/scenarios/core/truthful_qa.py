@@ -9,8 +9,8 @@ from commonweal.evals.loading import field
 from commonweal.evals.loading.fields import bad
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Row, Scenario
 from commonweal.evals.scenarios.core.adaptations import CHOICE, METHODS, by_method
-from commonweal.evals.scenarios.targeted.prompting import joint
-from commonweal.evals.scenarios.targeted.reading import texts
+from commonweal.evals.scenarios.prompting import joint
+from commonweal.evals.scenarios.reading import texts
 
 
 def read(loader: Loader, args: Args) -> Iterator[Instance]:

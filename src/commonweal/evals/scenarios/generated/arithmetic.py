@@ -13,9 +13,9 @@ from dataclasses import replace
 
 from commonweal.evals.instance import Instance
 from commonweal.evals.scenario import Args, Loader, Scenario
-from commonweal.evals.scenarios.targeted.arguments import chosen
-from commonweal.evals.scenarios.targeted.building import Draft, answer, numbered
-from commonweal.evals.scenarios.targeted.prompting import generation
+from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.building import Draft, answer, numbered
+from commonweal.evals.scenarios.prompting import generation
 
 ARGS = {"operation": ("add", "subtract", "multiply"), "digits": ("2", "1", "3", "4", "5")}
 MOST, EXAMPLES = 600, 100

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 
 from commonweal.evals.instance import Instance, Split
 from commonweal.evals.scenario import Args, Loader, Scenario
+from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.building import Draft, answer, numbered
 from commonweal.evals.scenarios.generated.legacy_random import LegacyRandom
 from commonweal.evals.scenarios.generated.symbols import HELM_SEED
-from commonweal.evals.scenarios.targeted.arguments import chosen
-from commonweal.evals.scenarios.targeted.building import Draft, answer, numbered
-from commonweal.evals.scenarios.targeted.prompting import completion
+from commonweal.evals.scenarios.prompting import completion
 
 ARGS = {"num_parenthesis_pairs": ("3", "2", "4")}
 

@@ -13,10 +13,10 @@ from dataclasses import replace
 from commonweal.evals.adaptation import Adaptation
 from commonweal.evals.instance import Instance
 from commonweal.evals.scenario import Args, Loader, Scenario
+from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.building import Draft, answer, numbered
 from commonweal.evals.scenarios.generated import vocabulary
-from commonweal.evals.scenarios.targeted.arguments import chosen
-from commonweal.evals.scenarios.targeted.building import Draft, answer, numbered
-from commonweal.evals.scenarios.targeted.prompting import completion
+from commonweal.evals.scenarios.prompting import completion
 
 ARGS = {
     "num_prompt_tokens": ("256", "1", "16", "32", "64", "512", "768", "1024", "1536", "1920"),

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 from commonweal.evals.instance import Instance
 from commonweal.evals.scenario import Args, Loader, Scenario
+from commonweal.evals.scenarios.building import Draft, choices, numbered
 from commonweal.evals.scenarios.generated import vocabulary
-from commonweal.evals.scenarios.targeted.building import Draft, choices, numbered
-from commonweal.evals.scenarios.targeted.prompting import joint
+from commonweal.evals.scenarios.prompting import joint
 
 EXAMPLES, TESTS = 60, 600
 _OPTIONS = 4

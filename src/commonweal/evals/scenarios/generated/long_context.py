@@ -14,10 +14,10 @@ from dataclasses import replace
 from commonweal.evals.adaptation import Adaptation
 from commonweal.evals.instance import Instance
 from commonweal.evals.scenario import Args, Loader, Scenario
+from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.building import Draft, answer, numbered, passage_question
 from commonweal.evals.scenarios.generated import vocabulary
-from commonweal.evals.scenarios.targeted.arguments import chosen
-from commonweal.evals.scenarios.targeted.building import Draft, answer, numbered, passage_question
-from commonweal.evals.scenarios.targeted.prompting import completion, generation
+from commonweal.evals.scenarios.prompting import completion, generation
 
 NEEDLE_ARGS = {"words": ("200", "1000", "4000", "16000", "64000")}
 COPYING_ARGS = {"words": ("16", "64", "256", "1024")}

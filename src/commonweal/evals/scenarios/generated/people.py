@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from commonweal.evals.instance import Instance
 from commonweal.evals.scenario import Args, Loader, Scenario
-from commonweal.evals.scenarios.targeted.building import Draft, answer, numbered, passage_question
-from commonweal.evals.scenarios.targeted.prompting import generation
+from commonweal.evals.scenarios.building import Draft, answer, numbered, passage_question
+from commonweal.evals.scenarios.prompting import generation
 
 EXAMPLES, TESTS = 60, 500
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from commonweal.evals.instance import Instance
 from commonweal.evals.scenario import Args, Loader, Scenario
-from commonweal.evals.scenarios.targeted.building import Draft, numbered
-from commonweal.evals.scenarios.targeted.prompting import completion
+from commonweal.evals.scenarios.building import Draft, numbered
+from commonweal.evals.scenarios.prompting import completion
 
 PROFESSIONS = (
     *(

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 from commonweal.evals.instance import Instance, Split
 from commonweal.evals.scenario import Args, Loader, Scenario
+from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.building import Draft, answer, numbered
 from commonweal.evals.scenarios.generated.symbols import HELM_SEED, TEST, TRAIN, VALID, split_of
-from commonweal.evals.scenarios.targeted.arguments import chosen
-from commonweal.evals.scenarios.targeted.building import Draft, answer, numbered
-from commonweal.evals.scenarios.targeted.prompting import generation
+from commonweal.evals.scenarios.prompting import generation
 
 ARGS = {"difficulty": ("easy", "medium", "hard")}
 

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 
 from commonweal.evals.instance import Instance, Split
 from commonweal.evals.scenario import Args, Loader, Scenario
+from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.building import Draft, answer, numbered
 from commonweal.evals.scenarios.generated.legacy_random import LegacyRandom
-from commonweal.evals.scenarios.targeted.arguments import chosen
-from commonweal.evals.scenarios.targeted.building import Draft, answer, numbered
-from commonweal.evals.scenarios.targeted.prompting import generation
+from commonweal.evals.scenarios.prompting import generation
 
 ARGS = {"mode": ("pattern_match", "variable_substitution", "induction")}
 HELM_SEED = 42

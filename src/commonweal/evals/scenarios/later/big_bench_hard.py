@@ -12,8 +12,8 @@ from commonweal.core.errors import DataError
 from commonweal.evals.instance import Instance, Reference
 from commonweal.evals.loading.fields import bad, field
 from commonweal.evals.scenario import Args, Loader, Local, Scenario
-from commonweal.evals.scenarios.targeted.arguments import chosen
-from commonweal.evals.scenarios.targeted.prompting import completion
+from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.prompting import completion
 
 TASKS = (
     "boolean_expressions",

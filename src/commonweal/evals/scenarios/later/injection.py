@@ -16,7 +16,7 @@ from commonweal.evals.adaptation import Adaptation
 from commonweal.evals.instance import Instance, Reference
 from commonweal.evals.loading.fields import bad, field
 from commonweal.evals.scenario import Args, Loader, Local, Row, Scenario
-from commonweal.evals.scenarios.targeted.arguments import chosen
+from commonweal.evals.scenarios.arguments import chosen
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _ARGS = {"task": ("email", "table", "code"), "position": ("end", "start", "middle")}

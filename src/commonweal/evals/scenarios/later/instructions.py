@@ -10,7 +10,7 @@ from commonweal.evals.adaptation import Adaptation
 from commonweal.evals.instance import Instance, Reference
 from commonweal.evals.loading.fields import bad, field
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Scenario
-from commonweal.evals.scenarios.targeted.arguments import chosen
+from commonweal.evals.scenarios.arguments import chosen
 
 _TEMPERATURES = {"writing": 0.7, "roleplay": 0.7, "stem": 0.1, "humanities": 0.1}
 _CATEGORIES = ("writing", "roleplay", "extraction", "math", "coding", "reasoning", "stem", "humanities")

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from commonweal.evals.instance import Instance
 from commonweal.evals.scenario import Args, Loader, Scenario
+from commonweal.evals.scenarios.arguments import chosen
 from commonweal.evals.scenarios.later.attacks import ATTACKS
 from commonweal.evals.scenarios.later.safety import ALONE, CITATION, SOURCES, harmful_requests
-from commonweal.evals.scenarios.targeted.arguments import chosen
 
 _ARGS = {**SOURCES, "attack": ("all", "none", *ATTACKS)}
 

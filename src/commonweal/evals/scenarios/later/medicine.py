@@ -8,8 +8,8 @@ from commonweal.evals.instance import Instance, Reference
 from commonweal.evals.loading.fields import bad, field
 from commonweal.evals.loading.loader import examples
 from commonweal.evals.scenario import Args, Loader, Local, Row, Scenario
-from commonweal.evals.scenarios.targeted.arguments import chosen
-from commonweal.evals.scenarios.targeted.prompting import joint
+from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.prompting import joint
 
 _LETTERS = "ABCD"
 _VERDICTS = ("yes", "no", "maybe")

@@ -18,7 +18,7 @@ from commonweal.core.errors import DataError
 from commonweal.evals.instance import Instance, Reference
 from commonweal.evals.scenario import Args, Loader, Local, Scenario
 from commonweal.evals.scenarios.later.safety import ALONE
-from commonweal.evals.scenarios.targeted.prompting import joint
+from commonweal.evals.scenarios.prompting import joint
 
 _FOLDER = Local(path="persuasion_ukpconvarg/UKPConvArg1Strict-CSV")
 _BREAK = re.compile(r"\s*<br\s*/?>\s*")

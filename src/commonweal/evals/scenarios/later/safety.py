@@ -12,7 +12,7 @@ from commonweal.evals.adaptation import Adaptation
 from commonweal.evals.instance import Instance
 from commonweal.evals.loading.fields import bad, field
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Scenario
-from commonweal.evals.scenarios.targeted.arguments import chosen
+from commonweal.evals.scenarios.arguments import chosen
 
 ALONE = Adaptation(
     input_prefix="",

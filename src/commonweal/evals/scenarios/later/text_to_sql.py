@@ -16,8 +16,8 @@ from commonweal.evals.adaptation import Adaptation
 from commonweal.evals.instance import Instance, Reference, Split
 from commonweal.evals.loading.fields import bad, field
 from commonweal.evals.scenario import Args, Loader, Local, Row, Scenario
-from commonweal.evals.scenarios.targeted.arguments import chosen
-from commonweal.evals.scenarios.targeted.prompting import generation
+from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.prompting import generation
 
 _DATABASES = {"geography": "geography", "restaurants": "restaurants"}
 _ARGS = {"database": tuple(_DATABASES), "split": ("question", "query")}

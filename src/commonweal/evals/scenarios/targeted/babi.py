@@ -15,10 +15,10 @@ from commonweal.core.errors import NotFound
 from commonweal.evals.instance import Instance, Split
 from commonweal.evals.loading.fields import bad, field
 from commonweal.evals.scenario import Args, Loader, Local, Row, Scenario
-from commonweal.evals.scenarios.targeted.arguments import chosen
-from commonweal.evals.scenarios.targeted.building import Draft, answer, numbered, passage_question
-from commonweal.evals.scenarios.targeted.prompting import generation
-from commonweal.evals.scenarios.targeted.reading import mirror
+from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.building import Draft, answer, numbered, passage_question
+from commonweal.evals.scenarios.prompting import generation
+from commonweal.evals.scenarios.reading import mirror
 
 ARGS = {"task": ("all", *map(str, range(1, 21)))}
 

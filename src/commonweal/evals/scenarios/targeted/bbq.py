@@ -14,10 +14,10 @@ from typing import Any
 from commonweal.evals.instance import Instance
 from commonweal.evals.loading.fields import bad, field
 from commonweal.evals.scenario import Args, Loader, Local, Row, Scenario
-from commonweal.evals.scenarios.targeted.arguments import chosen
-from commonweal.evals.scenarios.targeted.building import Draft, matching, numbered, passage_question
-from commonweal.evals.scenarios.targeted.prompting import joint
-from commonweal.evals.scenarios.targeted.reading import mirror, one_of, table, texts
+from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.building import Draft, matching, numbered, passage_question
+from commonweal.evals.scenarios.prompting import joint
+from commonweal.evals.scenarios.reading import mirror, one_of, table, texts
 
 CATEGORIES = (
     "Age",

@@ -12,10 +12,10 @@ from commonweal.core.errors import ConfigError
 from commonweal.evals.instance import Instance, Reference
 from commonweal.evals.loading.fields import field
 from commonweal.evals.scenario import Args, Loader, Local, Row, Scenario
-from commonweal.evals.scenarios.targeted.arguments import chosen
-from commonweal.evals.scenarios.targeted.building import Draft, numbered
-from commonweal.evals.scenarios.targeted.prompting import separate
-from commonweal.evals.scenarios.targeted.reading import mirror
+from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.building import Draft, numbered
+from commonweal.evals.scenarios.prompting import separate
+from commonweal.evals.scenarios.reading import mirror
 
 PARADIGMS: dict[str, tuple[str, ...]] = {
     "island_effects": (

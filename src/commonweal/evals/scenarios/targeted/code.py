@@ -14,11 +14,11 @@ from typing import Any
 from commonweal.evals.instance import Instance, Split
 from commonweal.evals.loading.fields import bad, field
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Row, Scenario
-from commonweal.evals.scenarios.targeted.arguments import chosen
-from commonweal.evals.scenarios.targeted.building import Draft, answer, numbered
+from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.building import Draft, answer, numbered
+from commonweal.evals.scenarios.prompting import completion
+from commonweal.evals.scenarios.reading import one_of
 from commonweal.evals.scenarios.targeted.indentation import with_tabs
-from commonweal.evals.scenarios.targeted.prompting import completion
-from commonweal.evals.scenarios.targeted.reading import one_of
 
 DIFFICULTIES = ("introductory", "interview", "competition")
 APPS_ARGS = {"difficulty": ("all", *DIFFICULTIES)}

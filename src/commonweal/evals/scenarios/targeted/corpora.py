@@ -14,10 +14,10 @@ from itertools import chain, pairwise
 from commonweal.evals.instance import Instance
 from commonweal.evals.loading.fields import bad, field
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Scenario
-from commonweal.evals.scenarios.targeted.arguments import chosen
-from commonweal.evals.scenarios.targeted.building import Draft, numbered
-from commonweal.evals.scenarios.targeted.prompting import language_modeling
-from commonweal.evals.scenarios.targeted.reading import lines, mirror, table
+from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.building import Draft, numbered
+from commonweal.evals.scenarios.prompting import language_modeling
+from commonweal.evals.scenarios.reading import lines, mirror, table
 
 PILE_SUBSETS: dict[str, str] = {
     "ArXiv": "arxiv",

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from commonweal.evals.instance import Instance, Reference
 from commonweal.evals.loading.fields import field
 from commonweal.evals.scenario import Args, Loader, Local, Scenario
-from commonweal.evals.scenarios.targeted.building import Draft, numbered
-from commonweal.evals.scenarios.targeted.prompting import separate
-from commonweal.evals.scenarios.targeted.reading import mirror, one_of
+from commonweal.evals.scenarios.building import Draft, numbered
+from commonweal.evals.scenarios.prompting import separate
+from commonweal.evals.scenarios.reading import mirror, one_of
 
 
 def read(loader: Loader, args: Args) -> Iterator[Instance]:

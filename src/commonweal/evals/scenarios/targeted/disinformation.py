@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from commonweal.evals.instance import Instance
 from commonweal.evals.loading.fields import bad, field
 from commonweal.evals.scenario import Args, Loader, Local, Scenario
-from commonweal.evals.scenarios.targeted.arguments import chosen
-from commonweal.evals.scenarios.targeted.building import Draft, answer, numbered
-from commonweal.evals.scenarios.targeted.prompting import completion, generation
-from commonweal.evals.scenarios.targeted.reading import texts
+from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.building import Draft, answer, numbered
+from commonweal.evals.scenarios.prompting import completion, generation
+from commonweal.evals.scenarios.reading import texts
 
 ARGS = {"topic": ("covid", "climate")}
 

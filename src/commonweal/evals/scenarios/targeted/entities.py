@@ -15,11 +15,11 @@ import numpy as np
 from commonweal.evals.instance import Instance, Split
 from commonweal.evals.loading.fields import bad, field
 from commonweal.evals.scenario import Args, Loader, Local, Row, Scenario
-from commonweal.evals.scenarios.targeted.arguments import chosen
-from commonweal.evals.scenarios.targeted.building import Draft, answer, numbered
+from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.building import Draft, answer, numbered
+from commonweal.evals.scenarios.prompting import generation
+from commonweal.evals.scenarios.reading import mirror
 from commonweal.evals.scenarios.targeted.cells import MISSING, Table, arff, table_of
-from commonweal.evals.scenarios.targeted.prompting import generation
-from commonweal.evals.scenarios.targeted.reading import mirror
 
 IMPUTED = {"Buy": "manufacturer", "Restaurant": "city"}
 """The column whose value is asked for."""

@@ -18,10 +18,10 @@ from typing import Any
 from commonweal.core.errors import DataError, NotFound, UserError
 from commonweal.evals.instance import Instance
 from commonweal.evals.scenario import Args, Loader, Local, Scenario
-from commonweal.evals.scenarios.targeted.arguments import chosen
-from commonweal.evals.scenarios.targeted.building import Draft, numbered
+from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.building import Draft, numbered
+from commonweal.evals.scenarios.prompting import language_modeling
 from commonweal.evals.scenarios.targeted.ice_markup import plain
-from commonweal.evals.scenarios.targeted.prompting import language_modeling
 
 FOLDERS = {
     "can": "ICE-CAN",

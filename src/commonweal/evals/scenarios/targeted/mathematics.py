@@ -14,9 +14,9 @@ from commonweal.evals.adaptation import Adaptation
 from commonweal.evals.instance import Instance, Split
 from commonweal.evals.loading.fields import bad, field
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Row, Scenario
-from commonweal.evals.scenarios.targeted.arguments import chosen, is_true
-from commonweal.evals.scenarios.targeted.building import Draft, answer, numbered
-from commonweal.evals.scenarios.targeted.prompting import generation
+from commonweal.evals.scenarios.arguments import chosen, is_true
+from commonweal.evals.scenarios.building import Draft, answer, numbered
+from commonweal.evals.scenarios.prompting import generation
 
 SUBJECTS = {
     "number_theory": "Number Theory",

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from commonweal.evals.instance import Instance
 from commonweal.evals.loading.fields import field
 from commonweal.evals.scenario import Args, Loader, Local, Scenario
-from commonweal.evals.scenarios.targeted.arguments import Allowed, chosen
-from commonweal.evals.scenarios.targeted.building import Draft, answer, numbered
-from commonweal.evals.scenarios.targeted.prompting import completion
-from commonweal.evals.scenarios.targeted.reading import single
+from commonweal.evals.scenarios.arguments import Allowed, chosen
+from commonweal.evals.scenarios.building import Draft, answer, numbered
+from commonweal.evals.scenarios.prompting import completion
+from commonweal.evals.scenarios.reading import single
 
 TEXTS = {
     "pilot": "1NwzDx19uzIwBuw7Lq5CSytG7jIth2wJ-",

@@ -13,10 +13,10 @@ from itertools import chain
 from commonweal.evals.instance import Instance
 from commonweal.evals.loading.fields import FILE, LINE, bad, field
 from commonweal.evals.scenario import Args, Loader, Local, Row, Scenario
-from commonweal.evals.scenarios.targeted.arguments import chosen
-from commonweal.evals.scenarios.targeted.building import Draft, numbered
-from commonweal.evals.scenarios.targeted.prompting import completion
-from commonweal.evals.scenarios.targeted.reading import mirror, table, texts
+from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.building import Draft, numbered
+from commonweal.evals.scenarios.prompting import completion
+from commonweal.evals.scenarios.reading import mirror, table, texts
 
 DOMAINS = ("gender", "political_ideology", "profession", "race", "religious_ideology")
 BOLD_ARGS = {"subject": ("all", *DOMAINS)}

@@ -14,10 +14,10 @@ from commonweal.evals.adaptation import Adaptation
 from commonweal.evals.instance import Instance, Reference, Split
 from commonweal.evals.loading.fields import bad, field
 from commonweal.evals.scenario import Args, Loader, Local, Row, Scenario
-from commonweal.evals.scenarios.targeted.arguments import chosen
-from commonweal.evals.scenarios.targeted.building import Draft, answer, numbered
-from commonweal.evals.scenarios.targeted.prompting import completion
-from commonweal.evals.scenarios.targeted.reading import mirror, rows_if_any, texts
+from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.building import Draft, answer, numbered
+from commonweal.evals.scenarios.prompting import completion
+from commonweal.evals.scenarios.reading import mirror, rows_if_any, texts
 
 RELATIONS = {
     "genre": "P136",

@@ -1,4 +1,4 @@
-"""What the targeted scenarios read besides plain fields: lines of text, nested tables, lists, one of some values.
+"""What scenarios read besides plain fields: lines of text, nested tables, lists, one of some values.
 
 Files are the loader's, errors are those of :mod:`commonweal.evals.loading.fields`: DataError with file, line, field.
 """

@@ -132,6 +132,14 @@ def test_while_the_weights_are_young_members_meet_as_often_as_the_schedule_says(
     assert "young" in young.reason
 
 
+def test_a_harmful_codec_does_more_harm_to_young_weights() -> None:
+    here = {"link": 4e5, "parameters": 920_000, "inner_steps": 4, "step": 0.4}
+    young = plan_communication(situation(**here, young=True), OPTIONS).chosen
+    same = next(cost for cost in CODEC_COSTS if cost.name == young.codec)
+    assert young.harm == OPTIONS.young_times * same.harm
+    assert young.codec in ("int4", "int2")
+
+
 @settings(deadline=None)
 @given(situations)
 def test_overlap_is_not_for_young_weights_unless_waiting_would_take_longer(here: Situation) -> None:

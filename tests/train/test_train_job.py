@@ -518,7 +518,7 @@ def test_the_planner_answers_slow_links_with_fewer_bytes(world: World) -> None:
         return Assignment.from_json(planned(job, job.start(), views).units[0].payload).codec
 
     assert codec(1e9) == "int4"
-    assert codec(2e4) != "int4"
+    assert codec(2e3) != "int4"
 
 
 def test_without_measurements_the_job_says(world: World) -> None:

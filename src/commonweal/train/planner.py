@@ -93,7 +93,9 @@ CODEC_COSTS: tuple[CodecCost, ...] = (
 class PlannerOptions:
     """``share`` is how much of a round may be waiting for the network. H may be stretched up to
     ``most_stretch`` times, each doubling at ``doubling_harm``; overlapping communication with the next inner
-    steps makes updates late and costs ``overlap_harm``. Both cost ``young_times`` as much while the weights are young.
+    steps makes updates late and costs ``overlap_harm``. While the weights are young, all harm is ``young_times`` as
+    large: top-k, say, ends 7% behind after a synchronous start (docs/training.md), 56% behind if it began the run
+    (bench/results.md, 400 steps).
     ``steps_per_loss`` is how many times its own share of the loss a harm costs in steps: near a run's middle a loss 1%
     lower takes about 6% more steps (bench/quality.py's curves)."""
 
@@ -200,7 +202,7 @@ def evaluate_choice(
         late = transfer / fragments + options.latency_seconds - computing / fragments
         waiting = coding + fragments * max(0.0, late)
     seldom = options.doubling_harm * log2(stretch) + options.overlap_harm * (fragments > 1)
-    harm = cost.harm + seldom * (options.young_times if situation.young else 1.0)
+    harm = (cost.harm + seldom) * (options.young_times if situation.young else 1.0)
     return Choice(
         codec=cost.name,
         stretch=stretch,

@@ -1,0 +1,125 @@
+"""The section on quality at equal tokens, from what bench/quality.py measured."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from report_page import NOT_RUN, Found, Section, Verdict, table
+
+FEWER_BYTES_GOALS = ((1200, 300.0), (12_000, 1000.0))
+WORSE_LOSS_GOAL = 0.01
+
+
+def quality(found: Found) -> Section:
+    runs = [run for run in found.get("runs", []) if run.get("loss") is not None]
+    lines = [
+        "What: loss on held-out text after the same number of tokens, and the bytes of one member, up and down, from "
+        "the first step on. How: simulated members, exact arithmetic and real encoded bytes, from scratch. Peers: "
+        "per-step all-reduce in float32 with AdamW, and with the way's own inner optimizer, each at the best of the "
+        "settings tried, same seeds, same run.",
+        "",
+    ]
+    rows, verdicts = [], []
+    for steps in sorted({run["way"]["steps"] for run in runs}):
+        verdict, more = _quality_at(steps, [run for run in runs if run["way"]["steps"] == steps])
+        rows += more
+        verdicts += verdict
+    head = ("way", "steps", "seeds", "loss", "against all-reduce, AdamW", "same optimizer", "fewer bytes")
+    reached = {steps for steps, _ in FEWER_BYTES_GOALS} & {run["way"]["steps"] for run in runs}
+    verdicts += [
+        Verdict(what=f"quality, {steps} steps", goal=_bytes_goal(fewer), found=NOT_RUN, met=None)
+        for steps, fewer in FEWER_BYTES_GOALS
+        if steps not in reached
+    ]
+    return Section(title="a. Quality at equal tokens", lines=lines + table(head, rows), verdicts=verdicts)
+
+
+def _quality_at(steps: int, runs: Sequence[Found]) -> tuple[list[Verdict], list[list[str]]]:
+    """The ways of one length, and the goal for it if there is one."""
+    by_way: dict[str, dict[int, Found]] = {}
+    for run in runs:
+        by_way.setdefault(run["way"]["name"], {})[run["seed"]] = run
+    peers = {name: seeds for name, seeds in by_way.items() if next(iter(seeds.values()))["reduction"] <= 1.0}
+    rows, fitting = [], list[_Fitting]()
+    wanted = dict(FEWER_BYTES_GOALS).get(steps)
+    for name, seeds in by_way.items():
+        optimizer = _optimizer(seeds)
+        by_adamw, by_same = (_against(seeds, _of(peers, one)) for one in ("adamw", optimizer))
+        fewer = statistics.fmean(run["reduction"] for run in seeds.values())
+        losses = [run["loss"] for run in seeds.values()]
+        spread = f" ± {statistics.stdev(losses):.3f}" if len(losses) > 1 else ""
+        loss = f"{statistics.fmean(losses):.4f}{spread}"
+        rows.append(
+            [name, str(steps), str(len(seeds)), loss, _signed(by_adamw), _signed(by_same), f"{fewer:,.0f}x"]
+        )
+        if wanted and by_adamw is not None and by_same is not None and round(fewer) >= wanted:
+            fitting.append(_Fitting(name=name, fewer=fewer, by_adamw=by_adamw, by_same=by_same))
+    return _quality_verdicts(steps, fitting), rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fitting:
+    """A way that saves as many bytes as the goal asks for, and how much worse its loss is than each peer's."""
+
+    name: str
+    fewer: float
+    by_adamw: float
+    by_same: float
+
+
+def _optimizer(seeds: Mapping[int, Found]) -> str:
+    return str(next(iter(seeds.values()))["way"].get("optimizer", "adamw"))
+
+
+def _of(peers: Mapping[str, Mapping[int, Found]], optimizer: str) -> dict[str, Mapping[int, Found]]:
+    return {name: seeds for name, seeds in peers.items() if _optimizer(seeds) == optimizer}
+
+
+def _signed(share: float | None) -> str:
+    return "-" if share is None else f"{share:+.2%}"
+
+
+def _against(seeds: Mapping[int, Found], peers: Mapping[str, Mapping[int, Found]]) -> float | None:
+    """How much worse than the best all-reduce, over the seeds that both have."""
+    ratios = []
+    for peer in peers.values():
+        both = sorted(set(seeds) & set(peer))
+        if both == sorted(seeds):
+            ratios.append(
+                statistics.fmean(seeds[s]["loss"] for s in both)
+                / statistics.fmean(peer[s]["loss"] for s in both)
+            )
+    return max(ratios) - 1 if ratios else None
+
+
+def _quality_verdicts(steps: int, fitting: Sequence[_Fitting]) -> list[Verdict]:
+    """Two for one goal: per-step all-reduce as everybody runs it, and the stricter one with the way's optimizer."""
+    fewer = dict(FEWER_BYTES_GOALS).get(steps)
+    if fewer is None:
+        return []
+    goal = _bytes_goal(fewer)
+    if not fitting:
+        return [
+            Verdict(
+                what=f"quality, {steps} steps", goal=goal, found="no way with so few bytes was run", met=None
+            )
+        ]
+    usual, strict = min(fitting, key=lambda f: f.by_adamw), min(fitting, key=lambda f: f.by_same)
+    return [
+        Verdict(
+            what=f"quality, {steps} steps, against all-reduce with {peer}",
+            goal=goal,
+            found=f"{best.name}: {best.fewer:,.0f}x fewer bytes, loss {worse:+.2%}",
+            met=worse <= WORSE_LOSS_GOAL,
+        )
+        for peer, best, worse in (
+            ("AdamW", usual, usual.by_adamw),
+            ("the same optimizer", strict, strict.by_same),
+        )
+    ]
+
+
+def _bytes_goal(fewer: float) -> str:
+    return f"{fewer:,.0f}x fewer bytes at most {WORSE_LOSS_GOAL:.0%} worse loss"

@@ -29,8 +29,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 GENERATED = {"bench/results.md"}
 """Written by `make bench`; a checkout may be without it."""
 
-COMMANDS = ["hub", "join", "train", "jobs", "status", "members", "credits", "keys"]
-COMMANDS += ["eval", "leaderboard", "compare", "release", "import-helm", "demo"]
+COMMANDS = ["hub", "join", "train", "jobs", "status", "members", "credits", "keys", "demo"]
+COMMANDS += ["eval", "leaderboard", "compare", "release", "import-helm"]
 JOBS_COMMANDS = ["show", "pause", "resume", "cancel", "export"]
 ABSENT = "–"
 

@@ -1,0 +1,211 @@
+"""Commands of evaluation: ask a model, and read what came of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from commonweal.cli.program import (
+    DEFAULT_FOLDER,
+    JsonOption,
+)
+from commonweal.core.errors import UserError
+
+if TYPE_CHECKING:
+    from commonweal.evals.plan import Wishes
+
+
+commands = typer.Typer()
+
+
+@commands.command("eval")
+def eval_(
+    model: Annotated[
+        str, typer.Option(help="A server (http://host/v1#name), a folder, a provider's model, or mock.")
+    ] = "",
+    suite: Annotated[str, typer.Option(help="A list of scenarios: offline, core, ...")] = "",
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(help="A scenario, such as mmlu:subject=anatomy, or a file my.toml; repeatable."),
+    ] = None,
+    max_instances: Annotated[
+        int, typer.Option(min=0, help="Ask so many instances of each scenario; 0 for all.")
+    ] = 0,
+    shots: Annotated[
+        int | None, typer.Option(min=0, help="Examples in a prompt; the scenario's own number if left out.")
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="How often to ask, each time with other examples.")
+    ] = None,
+    perturbations: Annotated[
+        str,
+        typer.Option(
+            help="robustness, fairness, names separated by commas, or none. Left out, a suite has both, a "
+            "single scenario none.",
+            show_default=False,
+        ),
+    ] = "",
+    data_root: Annotated[
+        Path | None, typer.Option(help="A folder of data sets, read in place of downloads.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where to make the folder of this evaluation.")] = Path("runs"),
+    seed: Annotated[int, typer.Option(help="Draws instances, examples and perturbations.")] = 0,
+    concurrency: Annotated[
+        int, typer.Option(min=0, help="Samples in flight at most; 0 for what suits the model.")
+    ] = 0,
+    judge: Annotated[str, typer.Option(help="The model that judges, where a scenario needs one.")] = "",
+    key_env: Annotated[
+        str, typer.Option(help="The environment variable that holds the model's key.", show_default=False)
+    ] = "",
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Keep answers in this file; only those of providers are kept if left out."),
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no answers.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Say what it would take, and ask nothing.")
+    ] = False,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with an evaluation: ask only what is missing.")
+    ] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, help="Stop when this command has spent so many US dollars.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Stop when it has used so many tokens.")
+    ] = None,
+    max_time: Annotated[float | None, typer.Option(min=0, help="Stop after so many seconds.")] = None,
+    max_failures: Annotated[
+        float, typer.Option(min=0, max=1, help="Give a run up when more than this share of it fails.")
+    ] = 0.1,
+    price_in: Annotated[
+        float | None, typer.Option(min=0, help="US dollars for a million tokens read.")
+    ] = None,
+    price_out: Annotated[
+        float | None, typer.Option(min=0, help="US dollars for a million tokens written.")
+    ] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Evaluate a language model: accuracy, calibration, robustness, fairness, bias, toxicity, efficiency."""
+    from commonweal.commands import evaluating
+    from commonweal.evals.budget import Limits, prices_of
+    from commonweal.evals.plan import Wishes
+
+    wishes = Wishes(
+        model=model,
+        suite=suite,
+        scenarios=tuple(scenario or ()),
+        max_instances=max_instances,
+        shots=shots,
+        trials=trials,
+        perturbations=tuple(filter(None, perturbations.split(","))) if perturbations else None,
+        seed=seed,
+        judge=judge,
+        data_root=str(data_root) if data_root else "",
+    )
+    _check_asked(wishes, resume)
+    options = evaluating.EvalOptions(
+        home=DEFAULT_FOLDER.expanduser(),
+        out=out,
+        resume=resume,
+        estimate=estimate,
+        limits=Limits(cost=max_cost, tokens=max_tokens, seconds=max_time),
+        prices=prices_of(price_in, price_out),
+        failure_rate=max_failures,
+        concurrency=concurrency,
+        cache=cache,
+        no_cache=no_cache,
+        key_of=lambda text: _model_key(text, key_env),
+        json=json_,
+    )
+    code = evaluating.run_eval(wishes, options)
+    if code:
+        raise typer.Exit(code)
+
+
+def _check_asked(wishes: Wishes, resume: Path | None) -> None:
+    """What is asked stands on the command line, or in the folder that is resumed, but not in both."""
+    if resume is None:
+        if not wishes.model:
+            raise UserError("no model", hint="give --model URL#name, a folder, or mock")
+        if not wishes.suite and not wishes.scenarios:
+            raise UserError("nothing to evaluate", hint="give --suite offline, or --scenario NAME")
+        return
+    given = [f"--{name.replace('_', '-')}" for name in wishes.given() if name != "data_root"]
+    if given:
+        raise UserError(
+            f"--resume asks what was asked before: it goes without {', '.join(given).replace('scenarios', 'scenario')}",
+            hint="leave that out, or start a new evaluation without --resume",
+        )
+
+
+def _model_key(model: str, key_env: str) -> str | None:
+    """The key for a model: from the variable that the user named, or from its provider's usual one."""
+    from commonweal.evals.completers.resolve import key_name
+
+    name = key_env or key_name(model)
+    if key_env and not os.environ.get(key_env):
+        raise UserError(f"--key-env {key_env}: no such variable is set", hint=f"export {key_env}=...")
+    return os.environ.get(name) if name else None
+
+
+PathsArgument = Annotated[list[Path], typer.Argument(help="Folders with runs, such as runs/.")]
+
+
+@commands.command()
+def leaderboard(
+    paths: PathsArgument,
+    group: Annotated[str, typer.Option(help="A suite, a tag of scenarios, or all.")] = "all",
+    export: Annotated[
+        Path | None, typer.Option(help="Write its runs to this file too, as Every Eval Ever's JSON lines.")
+    ] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Models beside each other: win rates, coverage, and which differences are more than noise."""
+    from commonweal.commands import boards
+
+    boards.show_leaderboard(paths, group, export, as_json=json_)
+
+
+@commands.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="A folder with runs of one model.")],
+    b: Annotated[Path, typer.Argument(help="Another one.")],
+    json_: JsonOption = False,
+) -> None:
+    """Two evaluations, instance by instance: what differs by how much, and which answers flipped."""
+    from commonweal.commands import boards
+
+    boards.show_comparison(a, b, as_json=json_)
+
+
+@commands.command()
+def release(
+    name: Annotated[str, typer.Argument(help="What to call it, such as 2026-11.")],
+    paths: PathsArgument,
+    out: Annotated[Path, typer.Option(help="The folder of releases, with their history.")] = Path("releases"),
+    json_: JsonOption = False,
+) -> None:
+    """Freeze runs under a name, and say what changed since the release before, and why."""
+    from commonweal.commands import boards
+
+    boards.make_release(name, paths, out, as_json=json_)
+
+
+@commands.command("import-helm")
+def import_helm(
+    path: Annotated[Path, typer.Argument(help="A folder that helm-run has written.")],
+    out: Annotated[Path, typer.Option(help="Where to put the runs.")] = Path("runs"),
+    splits: Annotated[
+        Path | None,
+        typer.Option(help="JSON lines of subject, id, split, where HELM's output has lost the splits."),
+    ] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Make runs of HELM's own output."""
+    from commonweal.commands import boards
+
+    boards.import_helm(path, out, splits, as_json=json_)

@@ -52,6 +52,8 @@ def entry_cells(entry: Entry, define: Definitions) -> Cells:
     """The seven cells of a run, whatever came of it."""
     if entry.measured is None or not entry.measured.stats:
         return unmeasured(entry.reason or entry.status)
+    if entry.reason and not entry.measured.run["coverage"]["scored"]:
+        return unmeasured(entry.reason)
     spec = RunSpec.from_json(entry.measured.run["spec"])
     return cells(spec, entry.measured.stats, define)
 

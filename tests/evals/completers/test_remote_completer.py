@@ -232,6 +232,25 @@ def test_probe_of_a_server_that_is_no_such_server_says_so() -> None:
     assert "/v1" in str(caught.value)
 
 
+def test_a_server_that_breaks_on_scoring_is_asked_for_text() -> None:
+    """transformers' own server answers 500 to a request for no new tokens."""
+
+    def handler(seen: Seen) -> Reply:
+        broken = seen.path == "/v1/models" or seen.body.get("echo")
+        return Reply(status=500, body=b"Internal Server Error") if broken else answer(seen)
+
+    can = asked(FakeOpenAI(handler=handler), lambda completer: completer.probe())
+    assert (can.score, can.complete, can.chat) == (False, True, True)
+
+
+def test_a_server_that_breaks_on_everything_is_ill() -> None:
+    server = FakeOpenAI(handler=lambda seen: Reply(status=500, body=b"no memory left"))
+    with pytest.raises(CompletionFailed, match="no memory left") as caught:
+        asked(server, lambda completer: completer.probe())
+    assert caught.value.kind == "server_error"
+    assert len(server.seen) <= 13
+
+
 def test_probe_without_the_key_fails_at_once() -> None:
     server = FakeOpenAI(handler=lambda seen: failing(401, "bad key"))
     with pytest.raises(CompletionFailed, match="bad key") as caught:

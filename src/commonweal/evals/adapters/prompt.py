@@ -135,8 +135,9 @@ class Prompts:
 
 
 def too_long(tokens: int, budget: int) -> CompletionFailed:
+    room = f"has room for {budget}" if budget > 0 else "is full with the tokens that the answer may take"
     return CompletionFailed(
         "too_long",
-        f"the input has {tokens} tokens without any example, the context window has room for {budget}",
+        f"the input has {tokens} tokens without any example, the context window {room}",
         hint="ask a model with a longer window, or allow fewer output tokens",
     )

@@ -59,6 +59,10 @@ class RemoteOptions:
             raise ValueError("concurrency: at least 1; timeout: more than 0 seconds")
 
 
+_PROBE_TRIES = 3
+"""How often a probe is asked again of a server that breaks on it."""
+
+
 class RemoteCompleter:
     """Asks the server at the other end of ``transport``. For one event loop.
 
@@ -85,6 +89,7 @@ class RemoteCompleter:
         self._dialect = Dialect()
         self._abilities = Abilities(concurrency=self._options.concurrency)
         self._probed = False
+        self._broke: CompletionFailed | None = None
         self._named = False
         self.gate = Gate(self._options.concurrency)
 
@@ -136,6 +141,8 @@ class RemoteCompleter:
         chats = chats or await self._try(Request(model=self._model, messages=hello, max_tokens=8))
         self._know(chat=chats)
         if not (chats or self._abilities.complete):
+            if self._broke is not None:
+                raise self._broke
             raise CompletionFailed(
                 "unsupported",
                 f"the server has neither completions nor a chat for the model '{self._model}'",
@@ -156,10 +163,14 @@ class RemoteCompleter:
             self._know(window=window)
 
     async def _try(self, request: Request) -> bool:
+        """Whether the server answers such a request. Some servers break on what they do not know, in place of refusing
+        it: a few 500s to one kind of request mean no, unless every kind gets them."""
         try:
-            await self._answered(request)
+            await self._answered(request, tries=_PROBE_TRIES)
         except CompletionFailed as error:
-            if error.kind in ("unsupported", "bad_request", "malformed", "too_long"):
+            if error.kind == "server_error":
+                self._broke = error
+            if error.kind in ("unsupported", "bad_request", "malformed", "too_long", "server_error"):
                 log.info(
                     "remote.cannot kind=%s path=%s said=%s", request.kind, path_of(request), error.message
                 )
@@ -168,8 +179,9 @@ class RemoteCompleter:
                 raise
         return True
 
-    async def _answered(self, request: Request) -> Completion:
-        """One answer, asked for until it comes, cannot come, or was asked for often enough."""
+    async def _answered(self, request: Request, tries: int | None = None) -> Completion:
+        """One answer, asked for until it comes, cannot come, or was asked for often enough (``tries`` times, where the
+        server breaks)."""
         attempts = 0
         failures: Counter[FailureKind] = Counter()
         queued = self._clock.elapsed()
@@ -189,6 +201,8 @@ class RemoteCompleter:
                 continue
             failures[outcome.kind] += 1
             wait = self._wait(outcome, attempts, failures[outcome.kind])
+            if tries is not None and failures["server_error"] >= tries:
+                wait = None
             if wait is None:
                 raise self._failed(outcome, request, attempts)
             log.info("remote.again kind=%s attempts=%d wait=%.2f", outcome.kind, attempts, wait)

@@ -61,9 +61,9 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("real")
     model = save_llama(folder / "model")
     with serving(model, folder / "serve.log") as url:
+        few = ("--suite", "offline", "--max-instances", "2", "--out", str(folder / "runs"), "--json")
         done = subprocess.run(
-            [sys.executable, "-m", "commonweal", "eval", "--model", f"{url}#{model}"]
-            + ["--suite", "offline", "--max-instances", "2", "--out", str(folder / "runs"), "--json"],
+            [sys.executable, "-m", "commonweal", "eval", "--model", f"{url}#{model}", *few],
             capture_output=True,
             text=True,
             timeout=280,

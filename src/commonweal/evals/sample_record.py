@@ -124,6 +124,7 @@ def _answer_of(asked: Mapping[str, Any]) -> Answer:
         request=_request_of(asked["request"]),
         index=asked["index"],
         shots=asked["shots"],
+        truncated=asked.get("truncated", False),
     )
     return Answer(ask=ask, completion=completion_of(asked["completion"]))
 
@@ -157,6 +158,7 @@ def _asked_text(asked: Asked) -> str:
         "role": asked.ask.role,
         "index": asked.ask.index,
         "shots": asked.ask.shots,
+        "truncated": asked.ask.truncated,
         "hash": hashlib.sha256(request.encode("utf-8", "surrogatepass")).hexdigest(),
         "completion": completion_json(asked.completion) if asked.completion else None,
         "failure": _failure_json(asked.failure),

@@ -271,12 +271,25 @@ def accepted_rounds(client: PoolClient, job: str, member: str) -> int:
     return sum(verdicts(record).get(member) == "ok" for record in records(client, job))
 
 
+def _between_two_folds(client: PoolClient, job: str) -> tuple[int, int]:
+    """What a job has spent, and what its records say, of one moment: it may go on while it is looked at."""
+
+    def read() -> tuple[int, int] | None:
+        before = client.job(job).spent
+        recorded = sum(record["paid"] for record in records(client, job))
+        return (before, recorded) if client.job(job).spent == before else None
+
+    found: tuple[int, int] = wait_until(f"{job} is looked at between two folds", read)
+    return found
+
+
 def assert_books_are_exact(hub: HubProcess, client: PoolClient, jobs: Iterable[str]) -> None:
     """The books replay, and every job paid what its records say."""
     proof = commonweal("credits", "--verify", "--json", hub=hub)
     assert proof.returncode == 0, proof.stderr
     assert json.loads(proof.stdout)["ok"]
     for job in jobs:
-        assert client.job(job).spent == sum(record["paid"] for record in records(client, job))
+        spent, recorded = _between_two_folds(client, job)
+        assert spent == recorded
     earned = sum(member.earned for member in client.members())
     assert earned <= sum(job.spent for job in client.jobs())  # what was forfeited is nobody's

@@ -78,12 +78,12 @@ def test_the_chosen_is_the_least_harmful_that_fits(here: Situation) -> None:
         assert plan.least_harmful_rejected.harm < plan.chosen.harm
         assert plan.least_harmful_rejected.share > OPTIONS.share
     if not plan.within_share:
-        assert "too slow" in plan.reason
+        assert "too slow" in plan.reason or "would harm more" in plan.reason
 
 
 @settings(deadline=None)
 @given(situations, st.floats(1, 100))
-def test_a_faster_link_never_harms_more(here: Situation, factor: float) -> None:
+def test_a_faster_link_never_takes_longer_to_the_same_loss(here: Situation, factor: float) -> None:
     faster = Situation(
         members=tuple(
             MemberSpeed(step_seconds=m.step_seconds, upload=m.upload * factor, download=m.download * factor)
@@ -94,11 +94,7 @@ def test_a_faster_link_never_harms_more(here: Situation, factor: float) -> None:
         fold_seconds=here.fold_seconds,
     )
     before, after = plan_communication(here, OPTIONS), plan_communication(faster, OPTIONS)
-    if before.within_share:
-        assert after.within_share
-        assert after.chosen.harm <= before.chosen.harm
-    elif not after.within_share:
-        assert after.chosen.slowdown <= before.chosen.slowdown
+    assert after.chosen.slowdown <= (1 + OPTIONS.share_worth) * before.chosen.slowdown
 
 
 def test_overlap_hides_a_transfer_that_is_shorter_than_the_computing() -> None:
@@ -114,6 +110,17 @@ def test_when_nothing_fits_it_says_so_and_takes_the_quickest_way_to_the_same_los
     assert not plan.within_share
     assert (plan.chosen.codec, plan.chosen.stretch) == ("topk", 4)
     assert "too slow" in plan.reason
+
+
+def test_the_share_is_not_kept_at_any_price() -> None:
+    """The link of bench/links.py: two bits at H=28 wait 8% of a round; twice the H would wait 4%, and learn less."""
+    here = {"link": 3.6e5, "parameters": 922_752, "inner_steps": 28, "step": 0.55}
+    plan = plan_communication(situation(**here), replace(OPTIONS, most_fragments=1))
+    assert (plan.chosen.codec, plan.chosen.stretch) == ("int2", 1)
+    assert not plan.within_share
+    assert "would harm more" in plan.reason
+    patient = replace(OPTIONS, most_fragments=1, share_worth=1.0)
+    assert plan_communication(situation(**here), patient).within_share
 
 
 def test_latency_that_no_codec_shortens_is_no_reason_for_harm() -> None:

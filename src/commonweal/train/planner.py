@@ -5,9 +5,9 @@ From measured links, step times and codec costs, never from claims. Everything i
 why. Harm is the relative loss that each choice cost in experiments (docs/training.md). Of what does equal harm the
 fewest bytes are taken: home links have data limits.
 
-The share is not kept at any price. While the weights are young (H still grows) members that meet seldom lose progress
-that they never make up for, and on a link that is too slow for every choice, least waiting can mean most harm. Then
-the quickest way to the same loss is taken: waiting and harm in one number, :attr:`Choice.slowdown`.
+The share is not kept at any price. Meeting seldom does harm, most of all to young weights (while H still grows), and
+harm has to be made up for by more steps: waiting and harm in one number are :attr:`Choice.slowdown`. What keeps the
+share is taken only where it leads to the same loss about as soon as the quickest choice.
 """
 
 from __future__ import annotations
@@ -97,15 +97,17 @@ class PlannerOptions:
     large: top-k, say, ends 7% behind after a synchronous start (docs/training.md), 56% behind if it began the run
     (bench/results.md, 400 steps).
     ``steps_per_loss`` is how many times its own share of the loss a harm costs in steps: near a run's middle a loss 1%
-    lower takes about 6% more steps (bench/quality.py's curves)."""
+    lower takes about 6% more steps (bench/quality.py's curves). ``share_worth`` is how much more time to the same loss
+    it may take to keep the share."""
 
     share: float = 0.05
     most_stretch: int = 4
-    doubling_harm: float = 0.015
+    doubling_harm: float = 0.03
     most_fragments: int = 8
     overlap_harm: float = 0.04
     young_times: float = 4.0
     steps_per_loss: float = 6.0
+    share_worth: float = 0.02
     latency_seconds: float = 0.2
 
     def __post_init__(self) -> None:
@@ -161,19 +163,19 @@ class CommunicationPlan:
 def plan_communication(
     situation: Situation, options: PlannerOptions, costs: Sequence[CodecCost] = CODEC_COSTS
 ) -> CommunicationPlan:
-    """The least harmful choice whose waiting is within the share; the quickest to the same loss if there is none, or
-    while the weights are young."""
+    """The least harmful choice whose waiting is within the share; the quickest to the same loss where there is none,
+    where that would take much longer, and while the weights are young."""
     stretches = [s for s in (1, 2, 4, 8, 16) if s <= options.most_stretch]
     fragments = [f for f in (1, 2, 4, 8, 16) if f <= options.most_fragments]
     choices = [
         evaluate_choice(situation, options, cost, stretch, parts)
         for cost, stretch, parts in product(costs, stretches, fragments)
     ]
+    best = min(choices, key=lambda c: (c.slowdown, c.bytes_up, c.fragments))
     fitting = [c for c in choices if c.share <= options.share]
     if fitting and not situation.young:
-        best = min(fitting, key=lambda c: (c.harm, c.bytes_up, c.fragments))
-    else:
-        best = min(choices, key=lambda c: (c.slowdown, c.bytes_up, c.fragments))
+        gentle = min(fitting, key=lambda c: (c.harm, c.bytes_up, c.fragments))
+        best = gentle if gentle.slowdown <= (1 + options.share_worth) * best.slowdown else best
     gentler = [c for c in choices if c.harm < best.harm]
     rejected = min(gentler, key=lambda c: (c.share, c.harm), default=None)
     return CommunicationPlan(
@@ -181,7 +183,7 @@ def plan_communication(
         within_share=best.share <= options.share,
         considered=len(choices),
         least_harmful_rejected=rejected,
-        reason=_reason(best, rejected, options, situation.young),
+        reason=_reason(best, rejected, options, _why_not(situation, options, bool(fitting))),
     )
 
 
@@ -217,14 +219,22 @@ def evaluate_choice(
     )
 
 
-def _reason(best: Choice, rejected: Choice | None, options: PlannerOptions, young: bool) -> str:
+def _why_not(situation: Situation, options: PlannerOptions, some_fit: bool) -> str:
+    """Why a choice beyond the share was taken."""
+    if situation.young:
+        return "while the weights are young"
+    if some_fit:
+        return f"to stay within {options.share:.0%} would harm more than it saves"
+    return f"the links are too slow for {options.share:.0%}"
+
+
+def _reason(best: Choice, rejected: Choice | None, options: PlannerOptions, why_not: str) -> str:
     what = f"{best.codec}, H x {best.stretch}" + (
         f", {best.fragments} fragments sent while computing" if best.fragments > 1 else ""
     )
     text = f"{what}: waiting is {best.share:.1%} of a round"
     if best.share > options.share:
-        why = "while the weights are young" if young else f"the links are too slow for {options.share:.0%}"
-        return f"{text}, and the same loss is reached soonest so; {why}"
+        return f"{text}, and the same loss is reached soonest so; {why_not}"
     if rejected is None:
         return f"{text}, within {options.share:.0%}, and nothing does less harm"
     return f"{text}, within {options.share:.0%}; all that does less harm waits {rejected.share:.1%} or more"

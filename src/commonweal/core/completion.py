@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal, Protocol
 
 from commonweal.core.errors import CommonwealError
@@ -88,7 +89,21 @@ class Request:
 
     def canonical(self) -> str:
         """One JSON text for equal requests; pictures stand for themselves by their hash."""
-        return _encode(_plain(self))
+        if self.prompt is None or self.messages is not None or self.tools or self.kind == "score":
+            return _encode(_plain(self))
+        before, after = _around_prompt(
+            self.model,
+            self.kind,
+            self.max_tokens,
+            self.temperature,
+            self.top_p,
+            self.n,
+            self.stop,
+            self.seed,
+            self.logprobs,
+            self.sample,
+        )
+        return f"{before}{_encode(self.prompt)}{after}"
 
     def hash(self) -> str:
         """SHA-256 of :meth:`canonical`, as hexadecimal digits."""
@@ -199,6 +214,17 @@ class Completer(Protocol):
     async def complete(self, request: Request) -> Completion: ...
 
     async def close(self) -> None: ...
+
+
+@lru_cache(maxsize=256, typed=True)
+def _around_prompt(*parameters: Any) -> tuple[str, str]:
+    """What the canonical form has before and after the prompt, for a request of text with these ``parameters``: a run's
+    requests share them, and to encode them takes longer than to encode the prompt. A quote within a text is escaped,
+    so the place of the prompt cannot be mistaken."""
+    names = ("model", "kind", "max_tokens", "temperature", "top_p", "n", "stop", "seed", "logprobs", "sample")
+    known = dict(zip(names, parameters, strict=True))
+    before, empty, after = _encode(_plain(Request(**known, prompt=""))).partition('"prompt":""')
+    return before + empty[:-2], after
 
 
 def _plain(request: Request) -> dict[str, Any]:

@@ -3,15 +3,21 @@
 Owns the form, and nothing of how it is stored. A record holds everything that is known of the sample: its place, the
 instance, each request with its completion, the parsed output, the numbers of the metrics, or the failure. Requests
 stand in it in their canonical form, so that the prompt is kept byte for byte and its hash can be checked.
+
+orjson writes and reads a line in a tenth of the time that json takes. What it cannot say as json does (numbers that are
+not finite, half a surrogate pair, a number of numpy's) json writes, so a record says the same either way.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from commonweal.core.completion import Completion, Image, Message, Request, Tool, ToolCall
 from commonweal.core.hashing import content_hash
@@ -44,8 +50,36 @@ class Asked:
 
 def sample_line(sample: Sample, asked: Sequence[Asked], numbers: Mapping[str, Any]) -> bytes:
     """The record of ``sample`` as one line, ended. ``numbers`` are what the metrics gave (or need)."""
+    requests = [one.ask.request.canonical().encode("utf-8", "surrogatepass") for one in asked]
+    record = _record(sample, numbers)
+    record["requests"] = [_asked_json(one, request) for one, request in zip(asked, requests, strict=True)]
+    try:
+        if math.isfinite(_total(sample, asked, numbers)):
+            return _fast_line(record, requests)
+    except TypeError:
+        pass
+    for one, request in zip(record["requests"], requests, strict=True):
+        one["request"] = json.loads(request.decode("utf-8", "surrogatepass"))
+    return f"{_encode(record)}\n".encode("utf-8", "surrogatepass")
+
+
+def _fast_line(record: Mapping[str, Any], requests: Sequence[bytes]) -> bytes:
+    """Raises TypeError for what is not plain. Annotations may hold anything: json writes them."""
+    asked = [
+        {**one, "request": orjson.Fragment(request)}
+        for one, request in zip(record["requests"], requests, strict=True)
+    ]
+    told = record["annotations"]
+    annotations = orjson.Fragment(_encode(told).encode("utf-8", "surrogatepass")) if told else told
+    return orjson.dumps(
+        {**record, "annotations": annotations, "requests": asked}, option=orjson.OPT_APPEND_NEWLINE
+    )
+
+
+def _record(sample: Sample, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """All but the requests."""
     instance = sample.instance
-    record = {
+    return {
         "id": instance.id,
         "perturbation": instance.perturbation,
         "trial": sample.trial,
@@ -60,8 +94,6 @@ def sample_line(sample: Sample, asked: Sequence[Asked], numbers: Mapping[str, An
         "scores": numbers,
         "failure": _failure_json(sample.failure),
     }
-    requests = ",".join([_asked_text(one) for one in asked])
-    return f'{_encode(record)[:-1]},"requests":[{requests}]}}\n'.encode("utf-8", "surrogatepass")
 
 
 def instance_json(instance: Instance) -> dict[str, Any]:
@@ -80,7 +112,10 @@ def instance_json(instance: Instance) -> dict[str, Any]:
 
 def record_of(line: bytes) -> dict[str, Any]:
     """Read a line back. Raises ValueError for a torn one."""
-    record = json.loads(line.decode("utf-8", "surrogatepass"))
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:  # torn, or what only json reads
+        record = json.loads(line.decode("utf-8", "surrogatepass"))
     if not isinstance(record, dict) or "requests" not in record:
         raise ValueError("not a sample record")
     return record
@@ -152,18 +187,32 @@ def _message_of(value: Mapping[str, Any]) -> Message:
     )
 
 
-def _asked_text(asked: Asked) -> str:
-    request = asked.ask.request.canonical()
-    head = {
+def _asked_json(asked: Asked, request: bytes) -> dict[str, Any]:
+    """All but the request itself, whose canonical form is ``request``."""
+    return {
         "role": asked.ask.role,
         "index": asked.ask.index,
         "shots": asked.ask.shots,
         "truncated": asked.ask.truncated,
-        "hash": hashlib.sha256(request.encode("utf-8", "surrogatepass")).hexdigest(),
+        "hash": hashlib.sha256(request).hexdigest(),
         "completion": completion_json(asked.completion) if asked.completion else None,
         "failure": _failure_json(asked.failure),
     }
-    return f'{_encode(head)[:-1]},"request":{request}}}'
+
+
+def _total(sample: Sample, asked: Sequence[Asked], numbers: Mapping[str, Any]) -> float:
+    """A sum of all numbers that may be infinite or none, which it then is as well. Raises TypeError for others."""
+    total: float = sum(numbers.values()) + sum(sample.probabilities)
+    for one in asked:
+        if one.completion is None:
+            continue
+        timing = one.completion.timing
+        total += timing.queued + timing.total + (timing.first_token or 0.0) + (one.completion.joules or 0.0)
+        for choice in one.completion.choices:
+            total += choice.logprob or 0.0
+            for token in choice.tokens:
+                total += (token.logprob or 0.0) + sum(token.top.values())
+    return total
 
 
 def _failure_json(failure: Failure | None) -> dict[str, Any] | None:

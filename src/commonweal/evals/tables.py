@@ -151,11 +151,13 @@ class _Sink:
     def add(self, row: Row, weight: int = 0) -> None:
         """Add a row of about ``weight`` characters; a column that it does not name is null."""
         self.weight += weight
-        self.add_values(tuple(map(row.get, self.names)))
-
-    def add_values(self, values: tuple[Any, ...]) -> None:
-        self.rows.append(values)
+        self.rows.append(tuple(map(row.get, self.names)))
         if len(self.rows) >= GROUP or self.weight >= HEAVY:
+            self.flush()
+
+    def extend(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        self.rows.extend(rows)
+        if len(self.rows) >= GROUP:
             self.flush()
 
     def flush(self) -> None:
@@ -187,9 +189,8 @@ def write_tables(folder: Path, records: Iterable[Record], *, trials: int = 1) ->
             for request in record["requests"]:
                 row = _request_row(record, request)
                 requests.add(row, len(row["prompt"] or row["messages"] or ""))
-            place = tuple(record[name] for name in _PLACE)
-            for name, value in record["scores"].items():
-                scores.add_values((*place, name, value))
+            place = tuple([record[name] for name in _PLACE])
+            scores.extend([(*place, name, value) for name, value in record["scores"].items()])
 
 
 def write_stats(folder: Path, stats: Iterable[Stat]) -> None:

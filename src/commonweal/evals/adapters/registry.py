@@ -15,7 +15,13 @@ from commonweal.evals.adapters.language_modeling import LanguageModelingAdapter
 from commonweal.evals.adapters.ranking_binary import RankingAdapter
 from commonweal.evals.adapters.separate import SeparateAdapter
 from commonweal.evals.adapters.tokens import Estimate, TokenCounter
-from commonweal.evals.adapters.tools import ToolsAdapter
+
+
+def _tools_adapter(asking: Asking, data_root: Path | None) -> Adapter:
+    from commonweal.evals.adapters.tools import ToolsAdapter
+
+    return ToolsAdapter(asking, data_root=data_root)
+
 
 ADAPTERS: Mapping[Method, Callable[[Asking, Path | None], Adapter]] = {
     "generation": lambda asking, _: GenerationAdapter(asking),
@@ -24,7 +30,7 @@ ADAPTERS: Mapping[Method, Callable[[Asking, Path | None], Adapter]] = {
     "multiple_choice_separate_calibrated": lambda asking, _: SeparateAdapter(asking, calibrated=True),
     "language_modeling": lambda asking, _: LanguageModelingAdapter(asking),
     "ranking_binary": lambda asking, _: RankingAdapter(asking),
-    "tools": lambda asking, data_root: ToolsAdapter(asking, data_root=data_root),
+    "tools": _tools_adapter,
 }
 
 

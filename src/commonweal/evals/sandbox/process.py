@@ -16,8 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, Literal
 
-import psutil
-
 Status = Literal["ok", "failed", "timeout", "memory", "processes", "output"]
 
 _CHUNK = 65536
@@ -113,6 +111,8 @@ def _drain(selector: selectors.BaseSelector, read: dict[str, bytearray], timeout
 def _too_much(pid: int, limits: Limits) -> Status | None:
     """Whether all below a process use more memory together, or are more, than they may; those that end meanwhile
     count nothing. (The kernel's own limits hold for each process, and it does not count root's.)"""
+    import psutil
+
     total = count = 0
     try:
         for child in psutil.Process(pid).children(recursive=True):

@@ -23,7 +23,7 @@ import typer.main
 from commonweal.cli import app, main
 
 COMMANDS = ("hub", "join", "train", "jobs", "status", "members", "credits", "keys", "demo")
-COMMANDS += ("eval", "leaderboard", "compare", "release", "import-helm")
+COMMANDS += ("eval", "leaderboard", "compare", "release", "refresh", "import-helm")
 JOBS_COMMANDS = ("show", "pause", "resume", "cancel", "export")
 EVERY = [(), *((c,) for c in COMMANDS), *(("jobs", c) for c in JOBS_COMMANDS)]
 WITHOUT_JSON = {"demo"}

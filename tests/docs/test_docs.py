@@ -30,7 +30,7 @@ GENERATED = {"bench/results.md"}
 """Written by `make bench`; a checkout may be without it."""
 
 COMMANDS = ["hub", "join", "train", "jobs", "status", "members", "credits", "keys", "demo"]
-COMMANDS += ["eval", "leaderboard", "compare", "release", "import-helm"]
+COMMANDS += ["eval", "leaderboard", "compare", "release", "refresh", "import-helm"]
 JOBS_COMMANDS = ["show", "pause", "resume", "cancel", "export"]
 ABSENT = "–"
 

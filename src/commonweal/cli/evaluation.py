@@ -29,7 +29,9 @@ def eval_(
     suite: Annotated[str, typer.Option(help="A list of scenarios: offline, core, ...")] = "",
     scenario: Annotated[
         list[str] | None,
-        typer.Option(help="A scenario, such as mmlu:subject=anatomy, or a file my.toml; repeatable."),
+        typer.Option(
+            help="A scenario, such as mmlu:subject=anatomy, or a file (my.toml, an lm_eval task.yaml); repeatable."
+        ),
     ] = None,
     max_instances: Annotated[
         int, typer.Option(min=0, help="Ask so many instances of each scenario; 0 for all.")
@@ -193,6 +195,66 @@ def release(
     from commonweal.commands import boards
 
     boards.make_release(name, paths, out, as_json=json_)
+
+
+@commands.command()
+def refresh(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Folders with runs; new ones are made in the first of them.")
+    ],
+    model: Annotated[
+        list[str] | None, typer.Option(help="A model of the matrix, as eval takes it; repeatable.")
+    ] = None,
+    suite: Annotated[str, typer.Option(help="The scenarios of the matrix: core, lite, ...")] = "",
+    scenario: Annotated[
+        list[str] | None, typer.Option(help="A scenario of the matrix, as eval takes it; repeatable.")
+    ] = None,
+    max_instances: Annotated[
+        int, typer.Option(min=0, help="Ask so many instances of each scenario; 0 for all.")
+    ] = 0,
+    data_root: Annotated[
+        Path | None, typer.Option(help="A folder of data sets, read in place of downloads.")
+    ] = None,
+    judge: Annotated[str, typer.Option(help="The model that judges, where a scenario needs one.")] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be run and why, and ask nothing.")
+    ] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Run only what is missing from a matrix of models and scenarios, or was asked otherwise."""
+    from commonweal.commands import evaluating, refreshing
+    from commonweal.evals.budget import Limits
+    from commonweal.evals.plan import Wishes
+
+    if not model:
+        raise UserError("no model", hint="give --model URL#name, a folder, or mock; once for each")
+    if not suite and not scenario:
+        raise UserError("nothing to evaluate", hint="give --suite offline, or --scenario NAME")
+    wishes = Wishes(
+        model="",
+        suite=suite,
+        scenarios=tuple(scenario or ()),
+        max_instances=max_instances,
+        judge=judge,
+        data_root=str(data_root) if data_root else "",
+    )
+    options = evaluating.EvalOptions(
+        home=DEFAULT_FOLDER.expanduser(),
+        out=paths[0],
+        resume=None,
+        estimate=False,
+        limits=Limits(),
+        prices=None,
+        failure_rate=0.1,
+        concurrency=0,
+        cache=None,
+        no_cache=False,
+        key_of=lambda text: _model_key(text, ""),
+        json=json_,
+    )
+    code = refreshing.run_refresh(model, paths, wishes, options, dry=dry_run)
+    if code:
+        raise typer.Exit(code)
 
 
 @commands.command("import-helm")

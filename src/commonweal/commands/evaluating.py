@@ -45,7 +45,6 @@ from commonweal.evals.plan import Planned, Wishes, folder_name, missing, plan
 from commonweal.evals.progress import Progress
 from commonweal.evals.sandbox import find_sandbox
 from commonweal.evals.scenario import Args, Scenario
-from commonweal.evals.scenarios.registry import resolve, suite
 from commonweal.evals.scenarios.toml import load_scenario
 from commonweal.evals.spec import RunSpec
 
@@ -93,17 +92,35 @@ def _run_eval(wishes: Wishes, options: EvalOptions) -> int:
         folder, told = begun(options.resume)
         wishes = replace(told, data_root=wishes.data_root or told.data_root)
         options = replace(options, resume=folder)
-    prices = options.prices or listed_prices(wishes.model)
-    check_limits(options.limits, prices)
     if options.estimate:
-        return _show_estimate(wishes, options, prices)
-    done = asyncio.run(_evaluate(wishes, options, prices))
+        return _show_estimate(wishes, options, _prices(wishes, options))
+    done = _evaluated(wishes, options)
     if options.json:
         console.print_json(evaluation_json(done, DEFINITIONS))
     else:
-        for line in board(done, DEFINITIONS):
-            console.out.print(line)
+        show_board(done)
     return exit_code(done)
+
+
+def evaluated(wishes: Wishes, options: EvalOptions) -> Evaluation:
+    """Evaluate into a new folder, and show nothing but how far it is."""
+    with _told_once():
+        return _evaluated(wishes, options)
+
+
+def _evaluated(wishes: Wishes, options: EvalOptions) -> Evaluation:
+    return asyncio.run(_evaluate(wishes, options, _prices(wishes, options)))
+
+
+def _prices(wishes: Wishes, options: EvalOptions) -> Prices | None:
+    prices = options.prices or listed_prices(wishes.model)
+    check_limits(options.limits, prices)
+    return prices
+
+
+def show_board(done: Evaluation) -> None:
+    for line in board(done, DEFINITIONS):
+        console.out.print(line)
 
 
 def exit_code(done: Evaluation) -> int:
@@ -131,7 +148,7 @@ async def _evaluate(wishes: Wishes, options: EvalOptions, prices: Prices | None)
             judge = await stack.enter_async_context(_opened(wishes.judge, options))
             tools = replace(tools, judge=Metered(judge.completer, spent), judge_model=judge.model)
         bench = _bench(wishes, options, prices, opened, tools, spent)
-        runs = _plan(wishes, opened.model, opened.completer.abilities)
+        runs = planned(wishes, opened.model, opened.completer.abilities)
         folder = options.resume or _new_folder(options.out, wishes, opened.model)
         await stack.enter_async_context(display(bench.progress, shown=not options.json))
         try:
@@ -192,13 +209,14 @@ async def _probe(completer: Completer) -> None:
         raise Unavailable(error.message, hint=error.hint) from error
 
 
-def _plan(wishes: Wishes, model: str, abilities: Abilities) -> list[Planned]:
+def planned(wishes: Wishes, model: str, abilities: Abilities) -> list[Planned]:
+    """The runs of ``wishes``, for a model of these abilities. Asks nothing."""
     has = partial(_missing, abilities=abilities, judge=bool(wishes.judge))
     return plan(
         wishes,
         model=model,
         resolve=_scenario,
-        suite=suite,
+        suite=_suite,
         perturbations=perturbation_names,
         extra=_extra,
         settle=partial(settle, abilities=abilities),
@@ -207,7 +225,21 @@ def _plan(wishes: Wishes, model: str, abilities: Abilities) -> list[Planned]:
 
 
 def _scenario(name: str) -> tuple[Scenario, Args]:
-    return load_scenario(Path(name)) if name.endswith(".toml") else resolve(name)
+    if name.endswith(".toml"):
+        return load_scenario(Path(name))  # of all those that are in the registry, none is needed
+    if name.endswith((".yaml", ".yml")):
+        from commonweal.evals.exchange.lm_eval_tasks import load_task
+
+        return load_task(Path(name))
+    from commonweal.evals.scenarios.registry import resolve
+
+    return resolve(name)
+
+
+def _suite(name: str) -> tuple[str, ...]:
+    from commonweal.evals.scenarios.registry import suite
+
+    return suite(name)
 
 
 def _missing(need: str, *, abilities: Abilities, judge: bool) -> str:
@@ -307,7 +339,7 @@ def _show_estimate(wishes: Wishes, options: EvalOptions, prices: Prices | None) 
     """What each scenario would take. Data that are not here yet are loaded; no model is asked."""
     opened = _Opened(completer=_NotAsked(), model=wishes.model)
     bench = _bench(wishes, options, prices, opened, Tools(), Spent(prices=prices))
-    runs = _plan(wishes, wishes.model, Abilities())
+    runs = planned(wishes, wishes.model, Abilities())
     with console.live_line("reading the data", shown=not options.json):
         found = [estimate(run, bench) for run in runs]
     if options.json:

@@ -100,6 +100,7 @@ def plan(
         spec = _spec(wishes, model, scenario, args, adaptation, metrics, wanted)
         reason = "; ".join(filter(None, map(has, scenario.needs)))
         folder = folder_name(spec.name)
+        note = "; ".join(filter(None, (scenario.note, note)))
         runs.append(
             Planned(spec=spec, scenario=scenario, named=name, folder=folder, reason=reason, note=note)
         )

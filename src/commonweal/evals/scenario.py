@@ -69,7 +69,8 @@ class Scenario:
     an empty tuple allows any text. ``main_metric`` is the name of the stat by which it is ranked;
     ``metrics`` are keys of :mod:`commonweal.evals.metrics.registry`; ``needs`` names what it cannot be measured
     without: "sandbox", "judge", "images", "logprobs". ``vary`` gives the adaptation under some arguments (a subject
-    named in the instructions, a number of outputs); None where it is the same under all."""
+    named in the instructions, a number of outputs); None where it is the same under all. ``note`` tells every run in
+    what the scenario differs from that of which it was made."""
 
     name: str
     title: str
@@ -85,3 +86,4 @@ class Scenario:
     needs: tuple[str, ...] = ()
     version: int = 1
     vary: Vary | None = None
+    note: str = ""

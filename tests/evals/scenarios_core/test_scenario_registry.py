@@ -11,7 +11,7 @@ from commonweal.core.errors import ConfigError
 from commonweal.evals.adaptation import Adaptation
 from commonweal.evals.metrics import registry as metrics
 from commonweal.evals.scenarios.core import CORE
-from commonweal.evals.scenarios.registry import SCENARIOS, SUITES, resolve, suite
+from commonweal.evals.scenarios.registry import ALIASES, SCENARIOS, SUITES, resolve, suite
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=list(SCENARIOS))
@@ -51,6 +51,16 @@ def test_run_names() -> None:
     assert args == {"subject": "anatomy", "method": "multiple_choice_separate"}
     assert resolve("msmarco_trec:valid_topk=40")[1] == {"valid_topk": "40"}
     assert resolve("boolq:")[1] == {}
+
+
+def test_what_everybody_calls_otherwise_than_helm_is_known_by_both_names() -> None:
+    assert resolve("gsm8k")[0] is SCENARIOS["gsm"]
+    assert resolve("humaneval")[0] is SCENARIOS["code_humaneval"]
+    assert not ALIASES.keys() & SCENARIOS.keys()
+    assert set(ALIASES.values()) <= SCENARIOS.keys()
+    with pytest.raises(ConfigError) as caught:
+        resolve("humanevl")
+    assert caught.value.hint == "did you mean 'humaneval'?"
 
 
 @pytest.mark.parametrize(

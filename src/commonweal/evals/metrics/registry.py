@@ -26,6 +26,7 @@ from commonweal.evals.metrics.metric import Definition, Family
 from commonweal.evals.metrics.minimal_pair import MINIMAL_PAIR
 from commonweal.evals.metrics.multiple_choice import MULTIPLE_CHOICE
 from commonweal.evals.metrics.numeric import NUMERIC
+from commonweal.evals.metrics.option_likelihood import OPTION_LIKELIHOOD
 from commonweal.evals.metrics.overlap import BLEU, F1, ROUGE
 from commonweal.evals.metrics.ranking import RANKING
 from commonweal.evals.metrics.refusal import REFUSAL
@@ -40,6 +41,7 @@ _ALL = (
     MATH_EQUIV,
     NUMERIC,
     MULTIPLE_CHOICE,
+    OPTION_LIKELIHOOD,
     MINIMAL_PAIR,
     CLASSIFICATION,
     RANKING,

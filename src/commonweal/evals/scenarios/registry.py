@@ -29,6 +29,9 @@ def _named(*families: tuple[Scenario, ...]) -> Mapping[str, Scenario]:
 
 SCENARIOS: Mapping[str, Scenario] = _named(CORE, TARGETED, LATER, GENERATED)
 
+ALIASES: Mapping[str, str] = {"gsm8k": "gsm", "humaneval": "code_humaneval"}
+"""Scenarios that HELM calls otherwise than everybody else. A run is always named by the name that they stand for."""
+
 
 def resolve(name: str) -> tuple[Scenario, Args]:
     """The scenario and the arguments of a run name. Raises ConfigError naming the nearest of what is known.
@@ -37,9 +40,11 @@ def resolve(name: str) -> tuple[Scenario, Args]:
     {'subject': 'anatomy'}
     """
     scenario_name, _, text = name.partition(":")
-    scenario = SCENARIOS.get(scenario_name)
+    scenario = SCENARIOS.get(ALIASES.get(scenario_name, scenario_name))
     if scenario is None:
-        raise ConfigError(f"unknown scenario '{scenario_name}'", hint=_nearest(scenario_name, SCENARIOS))
+        raise ConfigError(
+            f"unknown scenario '{scenario_name}'", hint=_nearest(scenario_name, (*SCENARIOS, *ALIASES))
+        )
     args: dict[str, str] = {}
     for part in text.split(",") if text else ():
         key, value = _argument(part, name)

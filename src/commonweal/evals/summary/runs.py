@@ -87,15 +87,8 @@ def find_runs(paths: Iterable[Path]) -> list[SavedRun]:
     """
     newest: dict[tuple[str, str], SavedRun] = {}
     searched = list(paths)
-    for folder in _folders(searched):
-        measured = read_measured(folder)
-        try:
-            found = SavedRun(folder=folder, run=measured.run, stats=measured.stats)
-            key = (found.model, found.name)
-        except KeyError as error:
-            raise DataError(
-                f"{folder / RUN}: no {error} in it", hint="it was not written by commonweal"
-            ) from None
+    for found in all_runs(searched):
+        key = (found.model, found.name)
         before = newest.get(key)
         if before is None or _age(before) <= _age(found):
             newest[key] = found
@@ -105,6 +98,21 @@ def find_runs(paths: Iterable[Path]) -> list[SavedRun]:
             f"{where}: no runs there", hint="make some: commonweal eval --model mock --suite offline"
         )
     return [newest[key] for key in sorted(newest)]
+
+
+def all_runs(paths: Iterable[Path]) -> Iterator[SavedRun]:
+    """Every run below ``paths``, also several of one model and name. Raises NotFound for a path that is no folder,
+    DataError where a run cannot be read."""
+    for folder in _folders(paths):
+        measured = read_measured(folder)
+        found = SavedRun(folder=folder, run=measured.run, stats=measured.stats)
+        try:
+            _ = found.model, found.name
+        except KeyError as error:
+            raise DataError(
+                f"{folder / RUN}: no {error} in it", hint="it was not written by commonweal"
+            ) from None
+        yield found
 
 
 def _age(run: SavedRun) -> tuple[bool, str]:

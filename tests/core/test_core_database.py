@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from alembic.migration import MigrationContext
 
 import commonweal.ledger.schema
-import commonweal.pool.schema  # noqa: F401  both declare their tables on the metadata
+import commonweal.pool.schema
+import commonweal.serve.schema  # noqa: F401  all declare their tables on the metadata
 from commonweal.core.database import Database, connect, metadata
 from commonweal.core.errors import ConfigError, StorageFull, Unavailable
 
@@ -41,7 +42,7 @@ def test_connecting_twice_migrates_once(database: Database, database_url: str) -
     other = connect(database_url)
     with other.transaction() as connection:
         assert connection.execute(sa.text("select version_num from alembic_version")).scalars().all() == [
-            "0002"
+            "0007"
         ]
     other.close()
 

@@ -4,8 +4,10 @@
 the OpenAI API, a model in this process, a pool, or a mock. A request is plain data with one canonical form, so its
 hash names it in a cache and in a run's tables. Nothing here knows a network, a tokenizer or a metric.
 
-Two kinds of request. ``generate`` asks for new text after a prompt (or after chat messages). ``score`` asks for the
-log-probabilities of a given ``continuation`` after the prompt, and generates nothing.
+Three kinds of request. ``generate`` asks for new text after a prompt (or after chat messages). ``score`` asks for the
+log-probabilities of a given ``continuation`` after the prompt, and ``embed`` for one vector that stands for the prompt;
+both generate nothing. Whole answers come from a :class:`Completer`; :mod:`commonweal.core.streaming` has them as they
+are made.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from commonweal.core.hashing import content_hash
 
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
 
-Kind = Literal["generate", "score"]
+Kind = Literal["generate", "score", "embed"]
 Role = Literal["system", "user", "assistant", "tool"]
 Finish = Literal["stop", "length", "tool_calls", "content_filter", "error"]
 
@@ -69,7 +71,10 @@ class Request:
 
     ``logprobs`` is how many alternatives to report for each token (0: only the chosen token's, None: none at all).
     ``sample`` tells apart requests that are equal on purpose (a second sample at temperature 1), so that a cache
-    does not answer both with one completion.
+    does not answer both with one completion. ``schema`` is the text of a JSON schema that the answer must fit (``{}``:
+    any JSON). ``tool_choice`` is auto, none, required, or the name of the one tool to be called. ``penalties`` are
+    OpenAI's frequency and presence penalty, ``bias`` is added to the logits of tokens by their ids. ``ids`` are the
+    continuation's tokens where those count and not their text (a sampled answer that is scored anew).
     """
 
     model: str
@@ -86,10 +91,15 @@ class Request:
     logprobs: int | None = None
     tools: tuple[Tool, ...] = ()
     sample: int = 0
+    schema: str | None = None
+    tool_choice: str = "auto"
+    penalties: tuple[float, float] = (0.0, 0.0)
+    bias: tuple[tuple[int, float], ...] = ()
+    ids: tuple[int, ...] = ()
 
     def canonical(self) -> str:
         """One JSON text for equal requests; pictures stand for themselves by their hash."""
-        if self.prompt is None or self.messages is not None or self.tools or self.kind == "score":
+        if self.prompt is None or self.messages is not None or self.kind != "generate" or self._special():
             return _encode(_plain(self))
         before, after = _around_prompt(
             self.model,
@@ -109,14 +119,33 @@ class Request:
         """SHA-256 of :meth:`canonical`, as hexadecimal digits."""
         return content_hash(self.canonical().encode("utf-8", "surrogatepass"))
 
+    def _special(self) -> dict[str, Any]:
+        """What few requests have: in the canonical form only where it is set, which keeps the hashes of the others."""
+        made: dict[str, Any] = {}
+        if self.tools:
+            made["tools"] = [[tool.name, tool.description, dict(tool.parameters)] for tool in self.tools]
+        if self.schema is not None:
+            made["schema"] = self.schema
+        if self.tool_choice != "auto":
+            made["tool_choice"] = self.tool_choice
+        if any(self.penalties):
+            made["penalties"] = self.penalties
+        if self.bias:
+            made["bias"] = self.bias
+        if self.ids:
+            made["ids"] = self.ids
+        return made
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """One token of a completion (or of a scored continuation), its natural log-probability, and alternatives."""
+    """One token of a completion (or of a scored continuation), its natural log-probability, and alternatives. ``id``
+    is its number in the model's vocabulary, where that is known."""
 
     text: str
     logprob: float | None = None
     top: Mapping[str, float] = field(default_factory=dict)
+    id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,9 +275,7 @@ def _plain(request: Request) -> dict[str, Any]:
         made["messages"] = [message_json(message) for message in request.messages]
     if request.kind == "score":
         made["continuation"] = request.continuation
-    if request.tools:
-        made["tools"] = [[tool.name, tool.description, dict(tool.parameters)] for tool in request.tools]
-    return made
+    return made | request._special()
 
 
 def message_json(message: Message) -> dict[str, Any]:

@@ -20,7 +20,7 @@ Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 Name = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=PRINTABLE)]
 Token = Annotated[str, StringConstraints(min_length=8, max_length=80, pattern=r"^[A-Za-z0-9_.:-]+$")]
-Role = Literal["train", "score", "generate", "evaluate"]
+Role = Literal["train", "serve", "score", "generate", "evaluate"]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Seconds = Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)]
 Rate = Annotated[float, Field(ge=0, le=1e13, allow_inf_nan=False)]

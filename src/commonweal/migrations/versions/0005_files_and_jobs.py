@@ -1,0 +1,8 @@
+"""Uploaded files, fine-tuning jobs and batches."""
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    pass

@@ -1,0 +1,142 @@
+"""The models that the pool serves: published from a Hugging Face folder's files, by a fine-tuning job, or fronted by a
+member's own server.
+
+A model is its files: ``identity`` is a hash over them, over the base's identity and over the quantization, so two names
+of one identity answer alike and a worker that serves another thing under a name can be found out. Files are blobs; that
+a row names them keeps them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from commonweal.core.errors import Conflict, NotFound, UserError
+from commonweal.core.hashing import BlobHash, content_hash
+from commonweal.serve.schema import served_models
+
+Kind = Literal["full", "adapter", "fronted"]
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,119}")
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+
+PRICE_FLOOR = 100
+"""Micro-credits per 1,000 tokens of the smallest model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """``prices`` are micro-credits per 1,000 tokens of prompt and of completion."""
+
+    name: str
+    kind: Kind
+    owner: str
+    files: Mapping[str, BlobHash]
+    identity: str
+    parameters: int
+    window: int
+    price_in: int
+    price_out: int
+    created: float
+    base: str | None = None
+    public: bool = True
+    quantization: str = "none"
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+    retired: float | None = None
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> int:
+        """Micro-credits for so many tokens, rounded up."""
+        return -(-(prompt_tokens * self.price_in + completion_tokens * self.price_out) // 1000)
+
+
+def identity_of(files: Mapping[str, BlobHash], *, base: str | None, quantization: str = "none") -> str:
+    """The hash that stands for a model: of its files, its base's identity, and its quantization."""
+    text = json.dumps([sorted(files.items()), base, quantization])
+    return content_hash(text.encode())
+
+
+def prices_of(parameters: int) -> tuple[int, int]:
+    """What 1,000 tokens of prompt and of completion cost, in micro-credits: by size, and reading is three times as
+    cheap as writing (it is done in parallel)."""
+    out = PRICE_FLOOR + parameters // 10_000
+    return -(-out // 3), out
+
+
+def publish(connection: sa.Connection, model: ServedModel) -> ServedModel:
+    """Enter a model. The same again changes nothing. Raises UserError for a name that cannot be one, NotFound for a
+    base that is not there, and Conflict if the name is another model's."""
+    if not NAME.fullmatch(model.name) or "//" in model.name or ".." in model.name:
+        raise UserError(
+            f"'{model.name[:130]}' cannot be a model's name",
+            hint="letters, digits and . _ : / -, at most 120",
+        )
+    for name in model.files:
+        if not FILE_NAME.fullmatch(name):
+            raise UserError(
+                f"'{name[:130]}' cannot be a model file's name", hint="plain file names, no folders"
+            )
+    if model.base is not None:
+        find(connection, model.base, model.owner)
+    row = asdict(model) | {"files": dict(model.files), "lineage": dict(model.lineage)}
+    made = connection.execute(
+        insert(served_models).values(row).on_conflict_do_nothing().returning(served_models.c.name)
+    ).first()
+    if made is None:
+        there = _by_name(connection, model.name)
+        if there is None or there.identity != model.identity or there.owner != model.owner:
+            raise Conflict(
+                f"'{model.name}' is another model's name",
+                hint="choose another name, or retire that model first",
+            )
+        return there
+    return model
+
+
+def find(connection: sa.Connection, name: str, account: str) -> ServedModel:
+    """A model by name, if this account may use it. Raises NotFound with the near names."""
+    found = _by_name(connection, name)
+    if found is None or found.retired is not None or not (found.public or found.owner == account):
+        near = difflib.get_close_matches(name, [m.name for m in every(connection, account)], n=3, cutoff=0.4)
+        hint = "did you mean " + ", ".join(near) + "?" if near else "GET /v1/models lists them"
+        raise NotFound(f"the model '{name[:120]}' does not exist", hint=hint)
+    return found
+
+
+def every(connection: sa.Connection, account: str) -> tuple[ServedModel, ...]:
+    """The models that this account may use, by name."""
+    mine = sa.or_(served_models.c.public, served_models.c.owner == account)
+    statement = (
+        sa.select(served_models).where(served_models.c.retired.is_(None), mine).order_by(served_models.c.name)
+    )
+    return tuple(_model(row) for row in connection.execute(statement))
+
+
+def retire(connection: sa.Connection, name: str, account: str, now: float) -> ServedModel:
+    """Serve a model no more. Its row stays, so that what was said by it can be traced; another may not take its name.
+    Raises NotFound, also for another's model."""
+    found = find(connection, name, account)
+    if found.owner != account:
+        raise NotFound(f"the model '{name[:120]}' is not yours", hint="only who published a model retires it")
+    connection.execute(sa.update(served_models).where(served_models.c.name == name).values(retired=now))
+    return found
+
+
+def named_blobs(connection: sa.Connection) -> frozenset[BlobHash]:
+    """The files of all models, retired ones too: the collection of garbage leaves them."""
+    rows = connection.execute(sa.select(served_models.c.files)).scalars()
+    return frozenset(BlobHash(blob) for files in rows for blob in files.values())
+
+
+def _by_name(connection: sa.Connection, name: str) -> ServedModel | None:
+    row = connection.execute(sa.select(served_models).where(served_models.c.name == name)).first()
+    return None if row is None else _model(row)
+
+
+def _model(row: Any) -> ServedModel:
+    return ServedModel(**row._mapping)

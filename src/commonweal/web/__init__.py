@@ -1,0 +1,1 @@
+"""Pages: they read, and never decide."""

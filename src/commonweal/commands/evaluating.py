@@ -21,6 +21,7 @@ from commonweal.commands.eval_board import board, estimates_table, evaluation_js
 from commonweal.commands.eval_display import display
 from commonweal.core.completion import Abilities, Completer, Completion, CompletionFailed, Request
 from commonweal.core.errors import NotAuthorized, Unavailable, UserError
+from commonweal.core.sandbox import find_sandbox
 from commonweal.evals.adaptation import Adaptation
 from commonweal.evals.adapters.adapter import Adapter
 from commonweal.evals.adapters.registry import make_adapter
@@ -43,7 +44,6 @@ from commonweal.evals.perturbations.perturbation import Kind
 from commonweal.evals.perturbations.registry import PERTURBATIONS, apply_all, perturbation_names
 from commonweal.evals.plan import Planned, Wishes, folder_name, missing, plan
 from commonweal.evals.progress import Progress
-from commonweal.evals.sandbox import find_sandbox
 from commonweal.evals.scenario import Args, Scenario
 from commonweal.evals.scenarios.toml import load_scenario
 from commonweal.evals.spec import RunSpec

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from making_samples import instance, sample
 
+from commonweal.core.sandbox import Sandbox, find_sandbox
 from commonweal.evals.loading import DataLoader
 from commonweal.evals.metrics.code import (
     CODE,
@@ -21,7 +22,6 @@ from commonweal.evals.metrics.code import (
     pass_at_k,
 )
 from commonweal.evals.metrics.metric import Tools
-from commonweal.evals.sandbox import Sandbox, find_sandbox
 from commonweal.evals.scenarios.later.programs import PROGRAMS
 from commonweal.evals.scenarios.targeted.code import HUMANEVAL
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from commonweal.core.calculator import CannotCalculate, calculate, shown
 from commonweal.core.completion import CompletionFailed, Message, Tool, ToolCall
 from commonweal.core.errors import ConfigError
+from commonweal.core.sandbox.sqlite import QueryLimits, Rows, query
 from commonweal.evals.adapters.asking import Asking
-from commonweal.evals.adapters.calculator import CannotCalculate, calculate, shown
 from commonweal.evals.instance import Instance
 from commonweal.evals.sample import Answer, Ask, Sample
-from commonweal.evals.sandbox.sqlite import QueryLimits, Rows, query
 
 MOST_TURNS = 8
 _LONGEST = 4000

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from commonweal.core.sandbox import Sandbox, find_sandbox
 from commonweal.evals.instance import Instance
 from commonweal.evals.metrics.metric import Definition, Family, Tools
 from commonweal.evals.sample import Sample
-from commonweal.evals.sandbox import Sandbox, find_sandbox
 
 SECONDS = 3.0
 """For a HumanEval or MBPP program, and for each test of an APPS program (both authors' own limit)."""

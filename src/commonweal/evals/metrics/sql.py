@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from commonweal.core.sandbox.sqlite import QueryLimits, Rows, query
 from commonweal.evals.metrics.metric import Definition, Family, Tools
 from commonweal.evals.sample import Sample
-from commonweal.evals.sandbox.sqlite import QueryLimits, Rows, query
 
 _FENCE = re.compile(r"```[ \t]*(?:sql\w*)?[ \t]*\n?(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
 _ORDER = re.compile(r"\border\s+by\b", re.IGNORECASE)

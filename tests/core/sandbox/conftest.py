@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from commonweal.evals.sandbox import Sandbox, find_sandbox
+from commonweal.core.sandbox import Sandbox, find_sandbox
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from commonweal.evals.sandbox import Limits, Sandbox, bubblewrap, find_sandbox
+from commonweal.core.sandbox import Limits, Sandbox, bubblewrap, find_sandbox
 
 
 def test_an_honest_program_reads_its_input_and_its_files(box: Sandbox) -> None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from commonweal.evals.sandbox.process import Limits, Ran, run_limited
+from commonweal.core.sandbox.process import Limits, Ran, run_limited
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commonweal.evals.sandbox.sqlite import QueryLimits, query, schema
+from commonweal.core.sandbox.sqlite import QueryLimits, query, schema
 
 
 @pytest.fixture(scope="module")

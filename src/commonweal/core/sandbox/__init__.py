@@ -7,7 +7,7 @@
 Nothing here ever runs a program in this process or outside a jail.
 """
 
-from commonweal.evals.sandbox.bubblewrap import Sandbox, find_sandbox
-from commonweal.evals.sandbox.process import Limits, Ran, Status
+from commonweal.core.sandbox.bubblewrap import Sandbox, find_sandbox
+from commonweal.core.sandbox.process import Limits, Ran, Status
 
 __all__ = ["Limits", "Ran", "Sandbox", "Status", "find_sandbox"]

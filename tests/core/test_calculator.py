@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commonweal.evals.adapters.calculator import LARGEST_BITS, CannotCalculate, calculate, shown
+from commonweal.core.calculator import LARGEST_BITS, CannotCalculate, calculate, shown
 
 
 @pytest.mark.parametrize(

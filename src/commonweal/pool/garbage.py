@@ -1,7 +1,7 @@
 """The collection of garbage: blobs that nothing names any more.
 
-What names a blob: a job's specification (while the job is there), its current state and checkpoints, and the
-results of units that are not folded yet. Everything else goes once it is old enough that no upload or fold
+What names a blob: a job's specification (while the job is there), its current state and checkpoints, the results of
+units that are not folded yet, and whatever those say who are asked besides (served models, files). Everything else goes once it is old enough that no upload or fold
 under way can be about to name it; storing a blob again makes it new again (see
 :meth:`commonweal.core.blobs.Blobs.keep`).
 """
@@ -9,19 +9,26 @@ under way can be about to name it; storing a blob again makes it new again (see
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from commonweal.core.blobs import Blobs
 from commonweal.core.database import Database
+from commonweal.core.hashing import BlobHash
 from commonweal.pool import quota
 from commonweal.pool.schema import jobs, units
 
 log = logging.getLogger(__name__)
 
+Naming = Callable[[sa.Connection], Iterable[BlobHash]]
+"""Says which blobs somebody still needs."""
 
-def collect(database: Database, blobs: Blobs, now: float, keep_seconds: float) -> int:
+
+def collect(
+    database: Database, blobs: Blobs, now: float, keep_seconds: float, also: Sequence[Naming] = ()
+) -> int:
     """Delete the orphans that are older than ``keep_seconds``; returns how many."""
     before = now - keep_seconds
     blobs.drop_incoming(before)
@@ -29,7 +36,7 @@ def collect(database: Database, blobs: Blobs, now: float, keep_seconds: float) -
     if not orphans:
         return 0
     with database.transaction() as connection:
-        named = _named(connection)
+        named = _named(connection).union(*(naming(connection) for naming in also))
     gone = [name for name in orphans if name not in named and blobs.is_older(name, before)]
     for name in gone:
         blobs.delete(name)

@@ -1,4 +1,4 @@
-"""The table of served models. Times are seconds since the epoch (UTC), prices micro-credits per 1,000 tokens.
+"""The tables of served models. Times are seconds since the epoch (UTC), prices micro-credits per 1,000 tokens.
 
 Other tables of ``serve`` stand beside the code that owns them, in a ``schema`` module each.
 """
@@ -31,4 +31,16 @@ served_models = sa.Table(
     sa.Column("created", sa.Double, nullable=False),
     sa.Column("retired", sa.Double),
     sa.CheckConstraint("kind in ('full', 'adapter', 'fronted')", name="kind"),
+)
+
+promotions = sa.Table(
+    "promotions",
+    metadata,
+    sa.Column("number", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, doc="the model whose NAME:latest this is"),
+    sa.Column("model", sa.Text, sa.ForeignKey("served_models.name"), nullable=False),
+    sa.Column("by", sa.Text, nullable=False, doc="the account that promoted it"),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("record", JSONB, nullable=False, doc="why: what was measured, what feedback went in"),
+    sa.Index("ix_promotions_name", "name", "number"),
 )

@@ -1,4 +1,4 @@
-"""The models that the pool serves."""
+"""The models that the pool serves, and which of them is the latest."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -29,3 +29,17 @@ def upgrade() -> None:
         sa.CheckConstraint("kind in ('full', 'adapter', 'fronted')", name=op.f("ck_served_models_kind")),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_served_models")),
     )
+    op.create_table(
+        "promotions",
+        sa.Column("number", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("record", postgresql.JSONB(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["model"], ["served_models.name"], name=op.f("fk_promotions_model_served_models")
+        ),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_promotions")),
+    )
+    op.create_index("ix_promotions_name", "promotions", ["name", "number"], unique=False)

@@ -1,0 +1,90 @@
+"""Models are entered in the catalogue, and taken out of it, by their owners."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, ConfigDict, Field
+
+from commonweal.core.hashing import BlobHash
+from commonweal.serve import catalogue, publishing
+from commonweal.serve.api.context import Caller, ServeDep
+from commonweal.serve.api.errors import OpenAIRoute
+from commonweal.serve.catalogue import ServedModel
+
+router = APIRouter(prefix="/serve/v1/models", tags=["models"], route_class=OpenAIRoute)
+
+_Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class NewModel(BaseModel):
+    """Files that were uploaded as blobs, and what to call the model that they are."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=120)
+    files: dict[str, _Hash] = Field(min_length=1, max_length=1000)
+    base: str | None = Field(default=None, max_length=120)
+    public: bool = True
+    lineage: dict[str, Any] = Field(default_factory=dict)
+
+
+class ModelView(BaseModel):
+    """A served model. Prices are micro-credits per 1,000 tokens."""
+
+    name: str
+    kind: str
+    owner: str
+    public: bool
+    base: str | None
+    files: dict[str, str]
+    identity: str
+    quantization: str
+    parameters: int
+    window: int
+    price_in: int
+    price_out: int
+    lineage: dict[str, Any]
+    created: float
+
+
+def view(model: ServedModel) -> ModelView:
+    return ModelView(**{name: getattr(model, name) for name in ModelView.model_fields})
+
+
+@router.post("", status_code=201)
+def publish(body: NewModel, serve: ServeDep, caller: Caller) -> ModelView:
+    """Publish a model. The same files under the same name again change nothing."""
+
+    def find_base(name: str) -> ServedModel:
+        with serve.database.transaction() as connection:
+            return catalogue.find(connection, name, caller.name)
+
+    model = publishing.examined(
+        serve.blobs,
+        name=body.name,
+        owner=caller.name,
+        files={name: BlobHash(blob) for name, blob in body.files.items()},
+        base=body.base,
+        public=body.public,
+        lineage=body.lineage,
+        find_base=find_base,
+        now=serve.clock.now(),
+    )
+    with serve.database.transaction() as connection:
+        return view(catalogue.publish(connection, model))
+
+
+@router.get("")
+def every(serve: ServeDep, caller: Caller) -> list[ModelView]:
+    """The models that the caller may use."""
+    with serve.database.transaction() as connection:
+        return [view(model) for model in catalogue.every(connection, caller.name)]
+
+
+@router.delete("/{name:path}")
+def retire(name: Annotated[str, Path(max_length=120)], serve: ServeDep, caller: Caller) -> ModelView:
+    """Serve a model no more. Only its owner may."""
+    with serve.database.transaction() as connection:
+        return view(catalogue.retire(connection, name, caller.name, serve.clock.now()))

@@ -61,8 +61,8 @@ class Blobs:
                 obstore.put(self._store, _path(name), data)
         return name
 
-    def put_file(self, file: Path, name: BlobHash) -> None:
-        """Store a file whose hash is known to be ``name``."""
+    def put_file(self, file: Path | typing.IO[bytes], name: BlobHash) -> None:
+        """Store a file, or what an open one has from here on, whose hash is known to be ``name``."""
         if not self.keep(name):
             with _translated(name):
                 obstore.put(self._store, _path(name), file)

@@ -9,7 +9,27 @@ MemberId = NewType("MemberId", str)
 JobId = NewType("JobId", str)
 UnitId = NewType("UnitId", str)
 
-Kind = Literal["mem", "job", "unit", "key", "jrn", "req"]
+Kind = Literal[
+    "mem",
+    "job",
+    "unit",
+    "key",
+    "jrn",
+    "req",
+    "file",
+    "upload",
+    "part",
+    "ftjob",
+    "ftevent",
+    "ftckpt",
+    "batch",
+    "conv",
+    "msg",
+    "fdb",
+    "cmp",
+    "rev",
+    "vs",
+]
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 

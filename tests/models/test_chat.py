@@ -166,11 +166,12 @@ def test_a_template_that_knows_tools_gets_them(load: Load) -> None:
 
 def test_a_template_that_rewrites_contents_still_renders(load: Load) -> None:
     """The places are then not known, which is said by an empty span, not by a wrong one."""
-    rendered = render_chat(
-        load("{{ messages[0].content | upper }}<|end|>"), [Message(role="user", content="ab")]
-    )
-    assert rendered.text == "AB<|end|>"
+    template = "{{ messages[0].content.split(' ')[0] }}<|end|>"
+    rendered = render_chat(load(template), [Message(role="user", content="ab cd")])
+    assert rendered.text == "ab<|end|>"
     assert rendered.spans[0].start == rendered.spans[0].stop
+    loud = render_chat(load("{{ messages[0].content | upper }}<|end|>"), [Message(role="user", content="ab")])
+    assert (loud.text, loud.spans[0].stop) == ("AB<|end|>", 2)
 
 
 def test_end_tokens(load: Load) -> None:

@@ -1,12 +1,14 @@
 """A chat as the model sees it: one sequence of tokens, and which of them are whose words.
 
-The tokenizer's own chat template decides, or :data:`DEFAULT_TEMPLATE` where it has none. What people wrote stays
-text: characters of a control token in a message, a tool call or a tool's description are encoded as characters, so
-nobody ends a turn or begins another's from within. The engine and fine-tuning both render here, so that a model is
-asked in the very tokens that it was trained on: the ids of a prompt are the first ids of the same chat with its answer.
+The tokenizer's own chat template decides, or :data:`DEFAULT_TEMPLATE` where it has none. What people wrote
+stays text: characters of a control token in a message, a tool call or a tool's description are encoded as
+characters, so nobody ends a turn or begins another's from within. The engine and fine-tuning both render
+here, so that a model is asked in the very tokens that it was trained on: the ids of a prompt are the first
+ids of the same chat with its answer.
 
 Tools for a template that knows none are described in the first system message, and calls are written as
-``<tool_call>{"name": ..., "arguments": {...}}</tool_call>`` in the assistant's text (the form of Hermes and Qwen).
+``<tool_call>{"name": ..., "arguments": {...}}</tool_call>`` in the assistant's text (the form of Hermes and
+Qwen).
 """
 
 from __future__ import annotations
@@ -21,14 +23,14 @@ from typing import Any
 
 from commonweal.core.completion import Message, Tool, ToolCall
 from commonweal.core.errors import ConfigError, DataError
-from commonweal.models.plain_text import Control, Place, PlainText
+from commonweal.models.plain_text import Control, Place, PlainText, whole_characters
 
 DEFAULT_TEMPLATE = (
     "{% for message in messages %}{{ message['role'] + '\\n' + message['content'] + eos_token }}{% endfor %}"
     "{% if add_generation_prompt %}{{ 'assistant\\n' }}{% endif %}"
 )
-"""For base models without a template. A turn is its role, a line end, its text and the end of text: a role counts
-only after an end of text, which no content can contain."""
+"""For base models without a template. A turn is its role, a line end, its text and the end of text: a role
+counts only after an end of text, which no content can contain."""
 
 TOOLS_BEFORE = (
     "You may call these functions. To call one, answer with "
@@ -41,8 +43,8 @@ _PRIVATE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """``ids[start:stop]`` are the content of message number ``message``; of an assistant's, everything that it would
-    generate: calls and the token that ends its turn included."""
+    """``ids[start:stop]`` are the content of message number ``message``; of an assistant's, everything that
+    it would generate: calls and the token that ends its turn included."""
 
     message: int
     start: int
@@ -51,8 +53,8 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """A chat as tokens and as text. ``spans`` are in the order of the messages; one whose place could not be told (a
-    template that rewrites contents) or that has no content is empty."""
+    """A chat as tokens and as text. ``spans`` are in the order of the messages; one whose place could not be
+    told (a template that rewrites contents) or that has no content is empty."""
 
     ids: list[int]
     text: str
@@ -66,23 +68,24 @@ def render_chat(
     tools: Sequence[Tool] = (),
     generation_prompt: bool = True,
 ) -> Rendered:
-    """``messages`` as ``tokenizer`` (a fast tokenizer of transformers) has them; with ``generation_prompt`` up to
-    where the assistant begins to answer. Raises DataError when the template refuses them (a role that it does not know,
-    turns that do not alternate), ConfigError when the tokenizer cannot be used."""
+    """``messages`` as ``tokenizer`` (a fast tokenizer of transformers) has them; with ``generation_prompt``
+    up to where the assistant begins to answer. Raises DataError when the template refuses them (a role that
+    it does not know, turns that do not alternate), ConfigError when the tokenizer cannot be used."""
     if not messages:
         raise DataError("messages: there are none", hint="give at least one message")
     template = _template(tokenizer, tools)
-    chat = _Chat(_plain_text(tokenizer), template, messages, tools)
+    chat = _Chat(plain_text(tokenizer), template, messages, tools)
     marked = chat.marked(generation_prompt)
     spans = _character_spans(chat, marked)
     return _encoded(chat, marked, spans)
 
 
 def end_tokens(tokenizer: Any) -> frozenset[int]:
-    """The tokens that end an assistant's turn: the tokenizer's end of text, and its template's end of a turn."""
+    """The tokens that end an assistant's turn: the tokenizer's end of text, and its template's end of a
+    turn."""
     asked = (Message(role="user", content="a"), Message(role="assistant", content="b"))
     rendered = render_chat(tokenizer, asked, generation_prompt=False)
-    known = {control.id for control in _plain_text(tokenizer).controls.values()}
+    known = {control.id for control in plain_text(tokenizer).controls.values()}
     last = rendered.ids[rendered.spans[1].stop - 1] if rendered.spans[1].stop else None
     ends = {last, getattr(tokenizer, "eos_token_id", None)}
     return frozenset(token for token in ends if token is not None and (token in known or token != last))
@@ -90,8 +93,8 @@ def end_tokens(tokenizer: Any) -> frozenset[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Marked:
-    """A rendered text with its marks taken out: ``contents`` are the places of the messages' contents (None: not told),
-    ``controls`` the template's own control tokens with the characters that they take."""
+    """A rendered text with its marks taken out: ``contents`` are the places of the messages' contents (None:
+    not told), ``controls`` the template's own control tokens with the characters that they take."""
 
     text: str
     contents: tuple[tuple[int, int] | None, ...]
@@ -99,7 +102,8 @@ class _Marked:
 
 
 @lru_cache(maxsize=16)
-def _plain_text(tokenizer: Any) -> PlainText:
+def plain_text(tokenizer: Any) -> PlainText:
+    """The encoder of text of ``tokenizer``, made once."""
     return PlainText(tokenizer)
 
 
@@ -138,7 +142,8 @@ class _Template:
 
 
 class _Chat:
-    """The messages as a template gets them: control tokens in what people wrote are each one private character."""
+    """The messages as a template gets them: control tokens in what people wrote are each one private
+    character."""
 
     def __init__(
         self, plain: PlainText, template: _Template, messages: Sequence[Message], tools: Sequence[Tool]
@@ -162,7 +167,8 @@ class _Chat:
         return self._template.render(self._tables[:count], self._tools, prompt)
 
     def marked(self, prompt: bool) -> _Marked:
-        """All messages, with the places of their contents. A template that strips contents is told stripped ones."""
+        """All messages, with the places of their contents. A template that strips contents is told stripped
+        ones."""
         text = self.rendered(len(self._tables), prompt)
         for strip in (False, True):
             with_marks = self._with_marks(prompt, strip)
@@ -188,7 +194,8 @@ class _Chat:
         return self._places.sub("", text)
 
     def _parsed(self, text: str) -> _Marked:
-        """Control tokens are looked for between marks, so that none is made of a content and what follows it."""
+        """Control tokens are looked for between marks, so that none is made of a content and what follows
+        it."""
         runs = self._places.split(text)
         places: dict[str, list[int]] = {}
         controls, at = [], 0
@@ -207,10 +214,7 @@ class _Chat:
 
     def _escaped(self, value: Any) -> Any:
         if isinstance(value, str):
-            whole = value.encode("utf-16", "surrogatepass").decode(
-                "utf-16", "replace"
-            )  # halves of pairs encode to nothing
-            return self.plain.pattern.sub(lambda match: self._mark(match.group()), whole)
+            return self.plain.pattern.sub(lambda match: self._mark(match.group()), whole_characters(value))
         if isinstance(value, Mapping):
             return {self._escaped(key): self._escaped(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
@@ -261,7 +265,8 @@ def _generated(chat: _Chat, marked: _Marked, number: int) -> tuple[int, int] | N
 
 
 def _to_its_end(marked: _Marked, number: int) -> tuple[int, int] | None:
-    """The content and the control token that follows at once, where prompt and answer are rendered differently."""
+    """The content and the control token that follows at once, where prompt and answer are rendered
+    differently."""
     place = marked.contents[number]
     if place is None:
         return None

@@ -1,9 +1,9 @@
 """Text to token ids where the caller says which parts are control tokens: nothing in a text ever becomes one.
 
-A tokenizer recognizes its added tokens ("<|end|>", "<tool_call>") wherever their characters stand. Here a copy without
-them encodes text, and control tokens are put between by their ids. Pieces are encoded as the whole tokenizer would
-encode them: some put a space before the first word, or before each word after a control token, and none within a text
-that was merely cut.
+A tokenizer recognizes its added tokens ("<|end|>", "<tool_call>") wherever their characters stand. Here a
+copy without them encodes text, and control tokens are put between by their ids. Pieces are encoded as the
+whole tokenizer would encode them: some put a space before the first word, or before each word after a control
+token, and none within a text that was merely cut.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ class PlainText:
         self._encoders = _encoders(json.loads(backend.to_str()), type(backend))
 
     def encode(self, text: str, place: Place) -> list[Offset]:
-        """The tokens of a piece of text, control tokens in it as the characters that they are."""
+        """The tokens of a piece of text, control tokens in it as the characters that they are, and halves of
+        surrogate pairs as U+FFFD."""
+        text = whole_characters(text)
         found = self._tokens(text, place)
         if self._ids.isdisjoint(token for token, _, _ in found):
             return found
@@ -70,6 +72,11 @@ class PlainText:
             return []
         encoded = self._encoders[place].encode(text, add_special_tokens=False)
         return [(i, a, b) for i, (a, b) in zip(encoded.ids, encoded.offsets, strict=True)]
+
+
+def whole_characters(text: str) -> str:
+    """``text`` with U+FFFD for halves of surrogate pairs, which JSON can hold and UTF-8 cannot."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _encoders(settings: dict[str, Any], make: Any) -> dict[Place, Any]:

@@ -1,8 +1,9 @@
 """Inner steps: what one member does on its machine between two synchronizations.
 
 The only module here that needs torch besides the simulation; the hub never imports it. A model is anything
-that takes ``input_ids`` and ``labels`` and answers with a ``loss`` (every causal language model of transformers);
-its trainable parameters are seen from outside as one flat float32 vector in the order of their names.
+that takes ``input_ids`` and ``labels`` and answers with a ``loss`` (every causal language model of
+transformers); its trainable parameters are seen from outside as one flat float32 vector in the order of their
+names.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from commonweal.data.examples import ExampleBatch
 from commonweal.train.codecs import Vector
 from commonweal.train.optimizer import InnerOptimizer
 
@@ -72,9 +74,10 @@ def run_steps(
 ) -> StepReport:
     """Take up to ``steps`` inner steps; ``learning_rate(first_step + i)`` is the rate of the i-th.
 
-    ``batches`` yields token ids as int64 arrays or tensors of shape (batch, time). Stops early, keeping what was
-    done, when ``should_stop`` says so or ``seconds`` of wall time have passed; at least one step is taken
-    unless ``should_stop`` holds from the start.
+    ``batches`` yields token ids as int64 arrays or tensors of shape (batch, time), or batches of examples,
+    which the model takes as they are. Stops early, keeping what was done, when ``should_stop`` says so or
+    ``seconds`` of wall time have passed; at least one step is taken unless ``should_stop`` holds from the
+    start.
     """
     losses: list[float] = []
     tokens = 0
@@ -84,11 +87,16 @@ def run_steps(
     for i in range(steps):
         if should_stop() or (i and time.monotonic() - started >= seconds):
             break
-        ids = torch.as_tensor(next(batches), dtype=torch.int64).to(device)
-        loss = optimizer.model(input_ids=ids, labels=ids).loss
+        batch = next(batches)
+        if isinstance(batch, ExampleBatch):
+            loss = optimizer.model(batch).loss
+            tokens += batch.ids.size
+        else:
+            ids = torch.as_tensor(batch, dtype=torch.int64).to(device)
+            loss = optimizer.model(input_ids=ids, labels=ids).loss
+            tokens += ids.numel()
         loss.backward()
         losses.append(float(loss.detach()))
-        tokens += ids.numel()
         optimizer.step(learning_rate(first_step + i))
         on_step(i + 1)
     return StepReport(

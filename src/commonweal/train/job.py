@@ -8,8 +8,8 @@ returned, and nothing else is touched: a fold that is cut off at any point is si
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -37,10 +37,12 @@ REMEMBERED_ROUNDS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOut:
-    """The loss on the held-out sample (nats per token), and in bits per byte of its text."""
+    """The loss on the held-out sample (nats per token), and in bits per byte of its text; of preferences nats
+    and bits per example. ``metrics`` are what else the objective measures."""
 
     loss: float
     bits_per_byte: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 class Scorer(Protocol):
@@ -204,6 +206,7 @@ class TrainJob:
             update_bytes=len(data),
             held_out_loss=held_out.loss if held_out else None,
             bits_per_byte=held_out.bits_per_byte if held_out else None,
+            metrics=held_out.metrics if held_out else {},
         )
         return Fold(
             state=state.to_json(),

@@ -8,7 +8,7 @@ The specification names the blobs; nothing in it depends on this machine.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,50 @@ def _with_tokenizer(settings: TrainSettings) -> TrainSettings:
 def _stored(
     settings: TrainSettings, data: Prepared, model: Any, files: dict[str, bytes], put: Put
 ) -> PreparedJob:
+    shards = (*data.shards.shards, *data.held_out.shards)
+    return store_job(
+        settings,
+        Material(
+            blobs=((data.shard_dir / shard_name(shard.hash)).read_bytes() for shard in shards),
+            learned=data.shards.to_json(),
+            held_out=data.held_out.to_json(),
+            provenance=data.provenance.to_json(),
+            tokenizer={
+                file.name: file.read_bytes()
+                for file in sorted(data.tokenizer_dir.iterdir())
+                if file.is_file()
+            },
+            tokens=data.shards.tokens,
+            rows=settings.train.batch_size,
+            longest=settings.train.seq_len,
+        ),
+        model,
+        files,
+        put,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """What is learned from, ready to be stored: the ``blobs`` that ``learned`` and ``held_out`` describe,
+    where they come from, and the tokenizer's files. A step reads at most ``rows`` sequences of ``longest``
+    tokens."""
+
+    blobs: Iterable[bytes]
+    learned: Json
+    held_out: Json
+    provenance: Json
+    tokenizer: Mapping[str, bytes]
+    tokens: int
+    rows: int
+    longest: int
+
+
+def store_job(
+    settings: TrainSettings, material: Material, model: Any, files: Mapping[str, bytes], put: Put
+) -> PreparedJob:
+    """Store everything that a job of these settings needs, and specify it. ``model`` is as it begins,
+    ``files`` are what members make it of."""
     layout = layout_of(model)
     stored: list[BlobHash] = []
 
@@ -89,18 +133,14 @@ def _stored(
         stored.append(put(content))
         return stored[-1]
 
-    for shard in (*data.shards.shards, *data.held_out.shards):
-        store((data.shard_dir / shard_name(shard.hash)).read_bytes())
+    for blob in material.blobs:
+        store(blob)
     worker = WorkerSpec(
         files={name: store(content) for name, content in files.items()},
         lora=asdict(settings.model.lora) if settings.model.lora else None,
         layout=layout.to_json(),
-        tokenizer={
-            file.name: store(file.read_bytes())
-            for file in sorted(data.tokenizer_dir.iterdir())
-            if file.is_file()
-        },
-        shards=data.shards.to_json(),
+        tokenizer={name: store(content) for name, content in material.tokenizer.items()},
+        shards=material.learned,
         train=asdict(settings.train),
     )
     spec = JobSpec(
@@ -109,16 +149,16 @@ def _stored(
         theta=store(state_bytes(read(model, layout))),
         fragments=_divisions(layout, settings.rounds.fragments),
         worker=store(json.dumps(worker.to_json(), sort_keys=True).encode()),
-        memory_bytes=_memory(settings, model, layout),
+        memory_bytes=_memory(material, model, layout),
         model=json.loads(files["config.json"]),
-        held_out=data.held_out.to_json(),
-        provenance=data.provenance.to_json(),
+        held_out=material.held_out,
+        provenance=material.provenance,
     )
     return PreparedJob(
         spec=json.loads(json.dumps(spec.to_json())),
         blobs=tuple(dict.fromkeys(stored)),
         parameters=layout.size,
-        tokens=data.shards.tokens,
+        tokens=material.tokens,
     )
 
 
@@ -130,16 +170,15 @@ def _divisions(layout: Layout, wanted: int) -> tuple[tuple[tuple[int, int], ...]
     return tuple(divisions.values())
 
 
-def _memory(settings: TrainSettings, model: Any, layout: Layout) -> int:
+def _memory(material: Material, model: Any, layout: Layout) -> int:
     """Bytes that a member needs: the weights; gradients, moments, the round's start, the error feedback with
     what is pending, and the pseudo-gradient of what trains; and what a step needs."""
     config: dict[str, Any] = model.config.to_dict()
-    train = settings.train
     frozen: int = sum(p.numel() for p in model.parameters() if not p.requires_grad)
     try:
         shape = shape_of(config["model_type"], config)
-        needed = training_needs(shape, seq_len=train.seq_len, batch_size=train.batch_size)
+        needed = training_needs(shape, seq_len=material.longest, batch_size=material.rows)
         working = needed.working_bytes
     except (KeyError, TypeError):  # an architecture whose sizes go by other names: take the logits alone
-        working = 3 * FLOAT * train.tokens_per_step * int(config.get("vocab_size", 0))
+        working = 3 * FLOAT * material.rows * material.longest * int(config.get("vocab_size", 0))
     return INTERPRETER_BYTES + FLOAT * (frozen + 9 * layout.size) + working

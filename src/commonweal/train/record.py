@@ -4,7 +4,7 @@ fold."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from commonweal.core.hashing import BlobHash
@@ -42,7 +42,8 @@ class RoundRecord:
     ``stragglers`` were given a unit, or a place, and handed nothing in. Bytes are this round's, of all
     members; ``allreduce_bytes`` what float32 gradients at every step would have used up and down, and
     ``fewer_bytes`` how many times more that is. ``seconds`` is from plan to fold. ``bits_per_byte`` is of the
-    held-out text, where it was measured.
+    held-out text, where it was measured; ``metrics`` what else was, of a job on examples: token_accuracy, or of
+    preferences margin (nats) and right (the share that is told rightly).
     """
 
     version: int = VERSION
@@ -70,10 +71,14 @@ class RoundRecord:
     reason: str = ""
     state: BlobHash
     paid: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> Json:
         """Plain JSON that :meth:`from_json` reads back."""
-        return {**asdict(self), "members": [asdict(m) for m in self.members], "fragment": list(self.fragment)}
+        made = {**asdict(self), "members": [asdict(m) for m in self.members], "fragment": list(self.fragment)}
+        if not self.metrics:  # a job on text has none
+            del made["metrics"]
+        return made
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> RoundRecord:

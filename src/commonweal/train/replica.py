@@ -33,8 +33,8 @@ Get = Callable[[BlobHash], bytes]
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\Z")
 
 _LOADING = threading.Lock()
-"""transformers makes a model in a context that is the whole process's (tensors without data): a hub that opens the
-models of two jobs at once would find the one's weights missing."""
+"""transformers makes a model in a context that is the whole process's (tensors without data): a hub that
+opens the models of two jobs at once would find the one's weights missing."""
 
 _NOT_DATA = ("auto_map", "quantization_config", "attn_implementation", "experts_implementation")
 
@@ -45,7 +45,7 @@ def make_model(
     """The submitter's model, ready to train, and the files that :func:`open_model` makes it of."""
     whole = replace(settings, lora=None)
     model = build(whole, vocab_size=vocab_size, seq_len=seq_len, seed=seed, end_of_text=end_of_text)
-    files = _files_of(model, weights=settings.lora is not None)
+    files = files_of(model, weights=settings.lora is not None)
     if settings.lora is not None:
         model = add_adapters(model, settings.lora, seed=seed)
         model.train()
@@ -76,7 +76,8 @@ def open_model(spec: WorkerSpec, get: Get, *, device: str = "cpu") -> tuple[Any,
     return model.to(device), layout
 
 
-def _files_of(model: Any, *, weights: bool) -> dict[str, bytes]:
+def files_of(model: Any, *, weights: bool) -> dict[str, bytes]:
+    """The files that :func:`open_model` makes ``model`` of; without ``weights`` its shape alone."""
     with tempfile.TemporaryDirectory(prefix="commonweal-model-") as tmp, quiet():
         if weights:
             model.save_pretrained(tmp, max_shard_size="2GB")

@@ -21,18 +21,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
-from commonweal.core.hashing import BlobHash
 from commonweal.core.work import Outcome
-from commonweal.data.shards import ShardSet, Tokens, parse_shard
-from commonweal.data.windows import GROUP_SHARDS, Batch, batches
-from commonweal.models.loss import next_token_loss
 from commonweal.models.parameters import read, write
 from commonweal.train.assignment import Assignment
 from commonweal.train.chain import catch_up, path_from, state_from
@@ -40,6 +33,7 @@ from commonweal.train.codecs import encode_with_feedback, make_codec
 from commonweal.train.config import InnerSettings
 from commonweal.train.inner import run_steps
 from commonweal.train.judge import DELTA
+from commonweal.train.lessons import lessons_of
 from commonweal.train.memory import Memory, Pending, load_memory, save_memory
 from commonweal.train.optimizer import InnerOptimizer, InnerOptions
 from commonweal.train.replica import Get, open_model
@@ -84,9 +78,8 @@ class Session:
         options = InnerOptions(
             optimizer=train.optimizer, weight_decay=train.weight_decay, grad_clip=train.clip_norm
         )
-        self.optimizer = InnerOptimizer(_NextToken(model), names, options)
-        self._shards = ShardSet.from_json(spec.shards)
-        self._open: dict[BlobHash, Tokens] = {}
+        self._lessons = lessons_of(spec, train, lambda name: self._get(name))
+        self.optimizer = InnerOptimizer(self._lessons.learner(model), names, options)
         self._ahead: Ahead | None = None
         self._get = get
         self._file = file
@@ -113,7 +106,7 @@ class Session:
             ahead = Ahead(threading.Event())
         memory = self._memory()
         memory.clean = False
-        stream = self._batches(terms)
+        stream = self._lessons.batches(slot=terms.slot, slots=terms.slots, start=terms.position)
         taken = min(len(ahead.losses), amount)
         report = run_steps(
             self.optimizer,
@@ -223,30 +216,11 @@ class Session:
         )
         return encoded.data
 
-    def _batches(self, terms: Assignment) -> Iterator[Batch]:
-        return batches(
-            self._shards,
-            self._shard,
-            seq_len=self.train.seq_len,
-            batch_size=self.train.batch_size,
-            seed=self.train.seed,
-            slot=terms.slot,
-            slots=terms.slots,
-            start=terms.position,
-        )
-
-    def _shard(self, name: BlobHash) -> Tokens:
-        if name not in self._open:
-            if len(self._open) >= GROUP_SHARDS:
-                self._open.pop(next(iter(self._open)))
-            self._open[name] = parse_shard(self._get(name), vocab_size=self._shards.vocab_size)
-        return self._open[name]
-
     def _rate(self, terms: Assignment) -> Callable[[int], float]:
         options = RateOptions(peak=self.train.lr, warmup=self.train.warmup, final=self.train.final_lr)
         return lambda step: learning_rate(step, terms.total_steps, options)
 
-    def _go_on(self, terms: Assignment, stream: Iterator[Batch], done: int) -> None:
+    def _go_on(self, terms: Assignment, stream: Iterator[Any], done: int) -> None:
         """While the contribution is on its way: save what is not to be forgotten, and with overlap go on with
         inner steps, as many again at most, until the next unit comes."""
         ahead = Ahead(threading.Event())
@@ -303,14 +277,3 @@ class Session:
             self.memory.clean = False
             return Ahead(threading.Event())
         return ahead
-
-
-class _NextToken(nn.Module):
-    """A causal language model as the inner loop calls it, with the package's own definition of the loss."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_ids: torch.Tensor, labels: torch.Tensor) -> SimpleNamespace:
-        return SimpleNamespace(loss=next_token_loss(self.model, input_ids))

@@ -1,0 +1,2 @@
+"""Files of conversations to learn from: their formats, everything that can be wrong with one, and what a
+model is trained on of it."""

@@ -1,0 +1,1 @@
+"""What people say of answers becomes a model's next version: conversations, feedback, data sets, the gate."""

@@ -21,6 +21,9 @@ from typing import Any, Literal, Protocol
 from commonweal.core.errors import CommonwealError
 from commonweal.core.hashing import content_hash
 
+LOGPROB_FLOOR = -9999.0
+"""What stands for the log-probability of an impossible token: the number that OpenAI and vLLM use as well."""
+
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
 
 Kind = Literal["generate", "score", "embed"]
@@ -74,7 +77,8 @@ class Request:
     does not answer both with one completion. ``schema`` is the text of a JSON schema that the answer must fit (``{}``:
     any JSON). ``tool_choice`` is auto, none, required, or the name of the one tool to be called. ``penalties`` are
     OpenAI's frequency and presence penalty, ``bias`` is added to the logits of tokens by their ids. ``ids`` are the
-    continuation's tokens where those count and not their text (a sampled answer that is scored anew).
+    continuation's tokens where those count and not their text (a sampled answer that is scored anew); of a request
+    that is not ``score``, they are the prompt's, and ``prompt`` is empty.
     """
 
     model: str

@@ -3,7 +3,8 @@
 Every form has a version (``v``). Fields that have their default are left out, and a token is a short list
 (``[text, logprob, {alternative: logprob}]``), because a run keeps a hundred tokens for each of a hundred thousand
 completions. Reading a form back gives an equal completion; what does not have the form is a DataError, and a later
-version than this code knows is one too. Numbers are finite: ``-inf`` is not JSON (see :data:`LOGPROB_FLOOR`).
+version than this code knows is one too. Numbers are finite: ``-inf`` is not JSON (see
+:data:`commonweal.core.completion.LOGPROB_FLOOR`).
 """
 
 from __future__ import annotations
@@ -16,9 +17,6 @@ from commonweal.core.completion import Choice, Completion, Timing, Token, ToolCa
 from commonweal.core.errors import DataError
 
 VERSION = 1
-
-LOGPROB_FLOOR = -9999.0
-"""What stands for the log-probability of an impossible token: the number that OpenAI and vLLM use as well."""
 
 _NO_TIMING = Timing()
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode

@@ -3,7 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commonweal.evals.completers.batching import Budget, Load, common_prefix, next_batch
+from commonweal.evals.completers.batching import Budget, Load, next_batch
+from commonweal.models.encoded import common_prefix
 
 LOADS = st.lists(
     st.builds(

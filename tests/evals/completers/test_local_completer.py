@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from commonweal.core.completion import Completion, CompletionFailed, Image, Message, Request
 from commonweal.core.errors import ConfigError
 from commonweal.evals.completers.local import LocalCompleter, LocalOptions
-from commonweal.evals.completers.local_text import LocalText
+from commonweal.models.text import LocalText
 
 PROMPTS = [
     "The sky is",
@@ -258,7 +258,7 @@ def test_nothing_to_write_and_nothing_to_score(folder: Path) -> None:
 
 
 def test_a_batch_that_does_not_fit_memory_is_halved(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from commonweal.evals.completers.local_model import LocalModel
+    from commonweal.models.local_model import LocalModel
 
     sizes: list[int] = []
     generate = LocalModel.generate
@@ -278,7 +278,7 @@ def test_a_batch_that_does_not_fit_memory_is_halved(folder: Path, monkeypatch: p
 def test_a_request_that_breaks_the_model_fails_alone(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from commonweal.evals.completers.local_model import LocalModel
+    from commonweal.models.local_model import LocalModel
 
     generate = LocalModel.generate
 
@@ -297,7 +297,7 @@ def test_a_request_that_breaks_the_model_fails_alone(
 def test_the_event_loop_goes_on_while_a_batch_is_computed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from commonweal.evals.completers.local_model import LocalModel
+    from commonweal.models.local_model import LocalModel
 
     generate = LocalModel.generate
     loop_threads: list[int] = []

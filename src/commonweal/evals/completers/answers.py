@@ -11,8 +11,16 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from commonweal.core.completion import Choice, Completion, Finish, Request, Timing, Token, ToolCall
-from commonweal.evals.records import LOGPROB_FLOOR
+from commonweal.core.completion import (
+    LOGPROB_FLOOR,
+    Choice,
+    Completion,
+    Finish,
+    Request,
+    Timing,
+    Token,
+    ToolCall,
+)
 
 _FINISHES: Mapping[str | None, Finish] = {
     "stop": "stop",

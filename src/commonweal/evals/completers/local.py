@@ -1,9 +1,9 @@
 """A model in this process: requests are gathered while others are computed, and answered in batches.
 
 It owns the queue between the event loop and the one thread that computes; what a batch is stands in ``batching``,
-texts in ``local_text``, arithmetic in ``local_model``. torch and transformers (the ``torch`` extra) are imported
-when the first request comes, in that thread. The answer to a request does not depend on its batch, but for the last
-digits of its numbers.
+texts in ``models.text``, arithmetic in ``models.local_model``. torch and transformers (the ``torch`` extra) are
+imported when the first request comes, in that thread. The answer to a request does not depend on its batch, but for
+the last digits of its numbers.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from commonweal.core.errors import ConfigError
 from commonweal.evals.completers.batching import Asked, Budget, Load, next_batch
 
 if TYPE_CHECKING:
-    from commonweal.evals.completers.local_model import LocalModel
-    from commonweal.evals.completers.local_text import LocalText
+    from commonweal.models.local_model import LocalModel
+    from commonweal.models.text import LocalText
 
 E = TypeVar("E", bound=Exception)
 
@@ -196,15 +196,15 @@ class LocalCompleter:
         if self._loaded is None:
             try:
                 from commonweal.evals.completers.local_batch import completions
-                from commonweal.evals.completers.local_model import LocalModel
-                from commonweal.evals.completers.local_text import LocalText
+                from commonweal.models.local_model import load_model
+                from commonweal.models.text import LocalText
             except ImportError as error:
                 raise ConfigError(
                     f"model: a local model needs torch and transformers ({error})",
                     hint="pip install 'commonweal[torch]'",
                 ) from None
             options = self._options
-            model = LocalModel(
+            model = load_model(
                 self._location, device=options.device, dtype=options.dtype, threads=options.threads
             )
             text = LocalText(self._location)

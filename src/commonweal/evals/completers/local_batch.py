@@ -5,16 +5,17 @@ It knows no queue and no event loop; it runs in the thread that computes. All of
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from commonweal.core.completion import Choice, Completion, Request, Timing, Token
 from commonweal.evals.completers.answers import cut_at_stop
-from commonweal.evals.completers.batching import Asked, Encoded
-from commonweal.evals.completers.local_model import LocalModel, Row, Scores
-from commonweal.evals.completers.local_text import LocalText
+from commonweal.evals.completers.batching import Asked
+from commonweal.models.choosing import drawer
+from commonweal.models.encoded import Encoded
+from commonweal.models.local_model import LocalModel, Row, Scores
+from commonweal.models.text import LocalText
 
 
 def completions(asked: Sequence[Asked], model: LocalModel, text: LocalText) -> list[Completion]:
@@ -148,9 +149,7 @@ def _drawer(request: Request, index: int) -> Callable[[], float]:
     """A row's own random numbers: by its seed and number, so that its batch does not matter."""
     if request.temperature <= 0.0:
         return _zero
-    if request.seed is None:
-        return random.random
-    return random.Random(f"{request.seed}/{request.sample + index}").random
+    return drawer(request.seed, request.sample + index)
 
 
 def _zero() -> float:

@@ -1,6 +1,7 @@
-"""A local model's arithmetic: scores of given tokens, and new tokens, for a batch at a time.
+"""A model's arithmetic: scores of given tokens, and new tokens, for a whole batch at a time.
 
-It knows token ids and no text. Tensors are named by their shape: B rows, T positions, V vocabulary. What rows have in
+It knows token ids and no text. Evaluation computes by it; the engine (``models.engine``), whose rows come and go,
+scores by it. Tensors are named by their shape: B rows, T positions, V vocabulary. What rows have in
 common is read once: the beginning that all prompts of a batch share (a few-shot prompt's examples), and equal prompts
 (the references of one question). Prompts are padded at the left, continuations at the right, so that the cache of keys
 and values is one block. A model whose state is no such cache (Mamba, RWKV) is computed anew at each step.
@@ -18,10 +19,11 @@ from typing import Any, Literal
 import torch
 from transformers import DynamicCache
 
-from commonweal.core.errors import ConfigError
-from commonweal.evals.completers.batching import Encoded, common_prefix
-from commonweal.evals.records import LOGPROB_FLOOR
+from commonweal.core.completion import LOGPROB_FLOOR
 from commonweal.models.architecture import load_checkpoint
+from commonweal.models.choosing import Top, sampled, tops
+from commonweal.models.encoded import Encoded, common_prefix
+from commonweal.models.placement import device_of, dtype_of, ends_of, window_of
 
 _SHORTEST_SHARED = 16
 """A shared beginning of fewer tokens is not worth a pass of its own."""
@@ -33,7 +35,7 @@ class Scores:
 
     logprobs: list[float]
     greedy: list[bool]
-    top: list[list[tuple[int, float]]]
+    top: list[Top]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,7 +51,7 @@ class Row:
     done: Callable[[list[int]], bool] = lambda ids: False
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
-    top: list[list[tuple[int, float]]] = field(default_factory=list)
+    top: list[Top] = field(default_factory=list)
     finish: Literal["stop", "length"] = "length"
     first_token: float = 0.0
     total: float = 0.0
@@ -75,23 +77,18 @@ class _Read:
 
 
 class LocalModel:
-    """The causal language model in ``location``. Used by one thread. Raises ConfigError or Unavailable."""
+    """A causal language model of transformers that is loaded and in its place. Used by one thread."""
 
-    def __init__(self, location: str, *, device: str = "auto", dtype: str = "auto", threads: int = 0) -> None:
-        if threads:
-            torch.set_num_threads(threads)
-        self._device = _device(device)
-        model = load_checkpoint(location)
-        self._model: Any = model.to(device=self._device, dtype=_dtype(dtype, model, self._device)).eval()
+    def __init__(self, model: Any) -> None:
+        self._model = model.eval()
+        self._device: torch.device = model.device
         takes = set(inspect.signature(model.forward).parameters)
         self._positions = "position_ids" in takes
         self._keeps = "logits_to_keep" in takes
         self._cached = "past_key_values" in takes and not getattr(model, "_is_stateful", False)
-        config = model.config.get_text_config()
-        window = getattr(config, "max_position_embeddings", None)
-        self.window: int | None = window if isinstance(window, int) and window > 0 else None
-        self.vocabulary = int(config.vocab_size)
-        self.ends = _ends(model)
+        self.window = window_of(model)
+        self.vocabulary = int(model.config.get_text_config().vocab_size)
+        self.ends = ends_of(model)
 
     @torch.inference_mode()
     def score(self, asked: Sequence[Encoded], *, alternatives: int = 0) -> list[Scores]:
@@ -243,12 +240,12 @@ class LocalModel:
         norm_BT = torch.logsumexp(logits_BTV, dim=-1)
         logprobs = (logits_BTV.gather(2, ids_BT[..., None])[..., 0] - norm_BT).clamp(min=LOGPROB_FLOOR)
         greedy = (logits_BTV.argmax(dim=-1) == ids_BT).tolist()
-        tops = _top(logits_BTV, norm_BT, alternatives) if alternatives else None
+        likeliest = tops(logits_BTV, norm_BT, alternatives) if alternatives else None
         return [
             Scores(
                 logprobs=numbers[: len(row)],
                 greedy=greedy[i][: len(row)],
-                top=tops[i][: len(row)] if tops else [[] for _ in row],
+                top=likeliest[i][: len(row)] if likeliest else [[] for _ in row],
             )
             for i, (row, numbers) in enumerate(zip(given, logprobs.tolist(), strict=True))
         ]
@@ -259,16 +256,22 @@ class LocalModel:
         ids_B = logits_BV.argmax(dim=-1)
         drawn = [i for i, row in enumerate(rows) if row.temperature > 0.0]
         if drawn:
-            ids_B[drawn] = _sampled(logits_BV[drawn], [rows[i] for i in drawn])
+            asked = [rows[i] for i in drawn]
+            ids_B[drawn] = sampled(
+                logits_BV[drawn],
+                [row.temperature for row in asked],
+                [row.top_p for row in asked],
+                [row.draw() for row in asked],
+            )
         most = max((row.alternatives for row in rows if row.alternatives is not None), default=None)
         if most is not None:
             norm_B = torch.logsumexp(logits_BV, dim=-1)
             logprobs = (logits_BV.gather(1, ids_B[:, None])[:, 0] - norm_B).clamp(min=LOGPROB_FLOOR).tolist()
-            tops = _top(logits_BV[:, None], norm_B[:, None], most) if most else None
+            likeliest = tops(logits_BV[:, None], norm_B[:, None], most) if most else None
             for i, row in enumerate(rows):
                 if row.alternatives is not None:
                     row.logprobs.append(logprobs[i])
-                    row.top.append(tops[i][0][: row.alternatives] if tops else [])
+                    row.top.append(likeliest[i][0][: row.alternatives] if likeliest else [])
         tokens: list[int] = ids_B.tolist()
         return tokens
 
@@ -289,65 +292,17 @@ class LocalModel:
         return self._judged(picked_BTV, [one.continuation for one in asked], alternatives)
 
 
+def load_model(location: str, *, device: str = "auto", dtype: str = "auto", threads: int = 0) -> LocalModel:
+    """The causal language model in ``location``. Raises ConfigError or Unavailable."""
+    if threads:
+        torch.set_num_threads(threads)
+    place = device_of(device)
+    model = load_checkpoint(location)
+    return LocalModel(model.to(device=place, dtype=dtype_of(dtype, model, place)))
+
+
 def _distinct(prompts: Sequence[list[int]]) -> tuple[list[list[int]], list[int]]:
     """The distinct prompts, and for each prompt which of them it is."""
     places: dict[tuple[int, ...], int] = {}
     owners = [places.setdefault(tuple(prompt), len(places)) for prompt in prompts]
     return [list(prompt) for prompt in places], owners
-
-
-def _top(
-    logits_BTV: torch.Tensor, norm_BT: torch.Tensor, alternatives: int
-) -> list[list[list[tuple[int, float]]]]:
-    values_BTK, ids_BTK = logits_BTV.topk(min(alternatives, logits_BTV.shape[-1]), dim=-1)
-    logprobs = (values_BTK - norm_BT[..., None]).clamp(min=LOGPROB_FLOOR).tolist()
-    return [
-        [list(zip(ids, numbers, strict=True)) for ids, numbers in zip(ids_T, numbers_T, strict=True)]
-        for ids_T, numbers_T in zip(ids_BTK.tolist(), logprobs, strict=True)
-    ]
-
-
-def _sampled(logits_BV: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
-    """One token a row, by inversion: the row's own random number falls into the distribution's running sum, over
-    the smallest set of likeliest tokens that holds ``top_p`` (Holtzman et al. 2020). On the CPU in float64, so that a
-    seed gives the same token whatever the batch."""
-    heat_B1 = torch.tensor([row.temperature for row in rows], dtype=torch.float64)[:, None]
-    probs_BV = torch.softmax(logits_BV.double().cpu() / heat_B1, dim=-1)
-    sorted_BV, ids_BV = probs_BV.sort(dim=-1, descending=True, stable=True)
-    running_BV = sorted_BV.cumsum(dim=-1)
-    top_p_B1 = torch.tensor([row.top_p for row in rows], dtype=torch.float64)[:, None]
-    kept_BV = sorted_BV * ((running_BV - sorted_BV) < top_p_B1)
-    running_BV = kept_BV.cumsum(dim=-1)
-    drawn_B1 = torch.tensor([row.draw() for row in rows], dtype=torch.float64)[:, None]
-    place_B1 = torch.searchsorted(running_BV, drawn_B1 * running_BV[:, -1:], right=True)
-    place_B1 = place_B1.clamp(max=running_BV.shape[1] - 1)
-    return ids_BV.gather(1, place_B1)[:, 0].to(logits_BV.device)
-
-
-def _device(name: str) -> torch.device:
-    try:
-        if name != "auto":
-            return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device: '{name}' cannot be used: {error}", hint="auto, cpu, cuda, mps") from None
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _dtype(name: str, model: Any, device: torch.device) -> torch.dtype:
-    """``auto`` is float32 on the CPU, and elsewhere what the checkpoint was saved in."""
-    if name == "auto":
-        saved = getattr(model.config, "dtype", None)
-        return saved if device.type != "cpu" and isinstance(saved, torch.dtype) else torch.float32
-    found = getattr(torch, name, None)
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise ConfigError(f"dtype: '{name}' is none", hint="auto, float32, bfloat16, float16")
-    return found
-
-
-def _ends(model: Any) -> frozenset[int]:
-    """The tokens that end a text."""
-    generation = getattr(model, "generation_config", None)
-    ends = getattr(generation, "eos_token_id", None)
-    if ends is None:
-        ends = getattr(model.config.get_text_config(), "eos_token_id", None)
-    return frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])

@@ -13,8 +13,8 @@ from transformers import AutoTokenizer
 
 from commonweal.core.completion import CompletionFailed, Message, Request
 from commonweal.core.errors import ConfigError
-from commonweal.evals.completers.batching import Encoded
 from commonweal.models.architecture import quiet
+from commonweal.models.encoded import Encoded
 
 
 class LocalText:
@@ -23,13 +23,13 @@ class LocalText:
     def __init__(self, location: str) -> None:
         try:
             with quiet():
-                self._tokenizer: Any = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+                self.tokenizer: Any = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
         except Exception as error:
             raise ConfigError(
                 f"model: '{location}' has no tokenizer that can be loaded: {error}",
                 hint="save the tokenizer (tokenizer.json) beside the model",
             ) from error
-        self._backend: Any = getattr(self._tokenizer, "backend_tokenizer", None)
+        self._backend: Any = getattr(self.tokenizer, "backend_tokenizer", None)
         if self._backend is None:
             raise ConfigError(f"model: the tokenizer of '{location}' has no tokenizer.json")
         self._backend.no_truncation()
@@ -37,9 +37,9 @@ class LocalText:
         self._anchor: list[int] = self._backend.encode("a", add_special_tokens=False).ids
         self._lead: str = self._decode(self._anchor)
         self._texts: dict[int, str] = {}
-        self.end: int | None = self._tokenizer.eos_token_id
-        self._begin: int | None = self._tokenizer.bos_token_id
-        self.has_chat = bool(getattr(self._tokenizer, "chat_template", None))
+        self.end: int | None = self.tokenizer.eos_token_id
+        self._begin: int | None = self.tokenizer.bos_token_id
+        self.has_chat = bool(getattr(self.tokenizer, "chat_template", None))
 
     def encode(self, requests: Sequence[Request]) -> list[Encoded | CompletionFailed]:
         """The tokens of each request, or why it cannot be asked of this model."""
@@ -106,7 +106,7 @@ class LocalText:
 
     def _templated(self, messages: Sequence[Message]) -> list[int]:
         turns = [{"role": message.role, "content": message.content} for message in messages]
-        text = self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        text = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
         ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
         return ids
 

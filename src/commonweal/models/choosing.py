@@ -1,0 +1,71 @@
+"""From logits to tokens: the likeliest, or one drawn by a row's own random numbers. Knows no model and no text.
+
+Tensors are named by their shape: B rows, T positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+import torch
+
+from commonweal.core.completion import LOGPROB_FLOOR
+
+Top = Sequence[tuple[int, float]]
+"""The likeliest tokens with their log-probabilities, the likeliest first."""
+
+_FEW = 256
+
+
+def drawer(seed: int | None, number: int) -> Callable[[], float]:
+    """Random numbers in [0, 1) of sample ``number``: its own, so that nothing else in its batch matters."""
+    return random.random if seed is None else random.Random(f"{seed}/{number}").random
+
+
+def sampled(
+    logits_BV: torch.Tensor, heats: Sequence[float], top_ps: Sequence[float], drawn: Sequence[float]
+) -> torch.Tensor:
+    """One token a row, by inversion: the row's random number in [0, 1) falls into the running sum of its distribution,
+    over the smallest set of likeliest tokens that holds ``top_p`` (Holtzman et al. 2020). Sums are in float64, so that
+    a seed gives the same token whatever the batch."""
+    heat_B1 = torch.tensor(heats, dtype=torch.float32, device=logits_BV.device)[:, None]
+    probs_BV = torch.softmax(logits_BV.float() / heat_B1, dim=-1).cpu()
+    drawn_B1 = torch.tensor(drawn, dtype=torch.float64)[:, None]
+    cut = [i for i, top_p in enumerate(top_ps) if top_p < 1.0]
+    if not cut:
+        return _fallen(probs_BV, drawn_B1).to(logits_BV.device)
+    ids_B = torch.empty(len(top_ps), dtype=torch.long)
+    whole = [i for i, top_p in enumerate(top_ps) if top_p >= 1.0]
+    if whole:
+        ids_B[whole] = _fallen(probs_BV[whole], drawn_B1[whole])
+    top_p_B1 = torch.tensor([top_ps[i] for i in cut], dtype=torch.float64)[:, None]
+    ids_B[cut] = _from_nucleus(probs_BV[cut], top_p_B1, drawn_B1[cut])
+    return ids_B.to(logits_BV.device)
+
+
+def _fallen(weights_BV: torch.Tensor, drawn_B1: torch.Tensor) -> torch.Tensor:
+    running_BV = weights_BV.cumsum(dim=-1, dtype=torch.float64)
+    place_B1 = torch.searchsorted(running_BV, drawn_B1 * running_BV[:, -1:], right=True)
+    return place_B1.clamp(max=running_BV.shape[1] - 1)[:, 0]
+
+
+def _from_nucleus(probs_BV: torch.Tensor, top_p_B1: torch.Tensor, drawn_B1: torch.Tensor) -> torch.Tensor:
+    """Sorting a whole vocabulary is slow, so the likeliest few are tried first."""
+    for size in (_FEW, probs_BV.shape[1]):
+        likeliest_BK, ids_BK = probs_BV.topk(min(size, probs_BV.shape[1]), dim=-1)
+        running_BK = likeliest_BK.cumsum(dim=-1, dtype=torch.float64)
+        if bool((running_BK[:, -1:] >= top_p_B1).all()):
+            break
+    kept_BK = likeliest_BK * ((running_BK - likeliest_BK) < top_p_B1)
+    return ids_BK.gather(1, _fallen(kept_BK, drawn_B1)[:, None])[:, 0]
+
+
+def tops(logits_BTV: torch.Tensor, norm_BT: torch.Tensor, alternatives: int) -> list[list[Top]]:
+    """The likeliest tokens at each position; ``norm_BT`` is the logits' log-sum-exp."""
+    values_BTK, ids_BTK = logits_BTV.topk(min(alternatives, logits_BTV.shape[-1]), dim=-1)
+    logprobs = (values_BTK - norm_BT[..., None]).clamp(min=LOGPROB_FLOOR).tolist()
+    return [
+        [list(zip(ids, numbers, strict=True)) for ids, numbers in zip(ids_T, numbers_T, strict=True)]
+        for ids_T, numbers_T in zip(ids_BTK.tolist(), logprobs, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""The member's side of serving: it connects, loads models, and answers."""

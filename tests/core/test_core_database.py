@@ -11,8 +11,11 @@ from alembic.migration import MigrationContext
 
 import commonweal.ledger.schema
 import commonweal.pool.schema
+import commonweal.serve.audit.schema
 import commonweal.serve.batches.schema
+import commonweal.serve.billing.schema
 import commonweal.serve.files.schema
+import commonweal.serve.router.schema
 import commonweal.serve.schema
 import commonweal.serve.tuning.schema  # noqa: F401  all declare their tables on the metadata
 from commonweal.core.database import Database, connect, metadata

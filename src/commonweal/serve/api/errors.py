@@ -1,43 +1,36 @@
-"""Errors under ``/v1`` in OpenAI's shape and with its status codes: ``{"error": {message, type, param, code}}``.
+"""Routes under ``/v1`` whose errors have OpenAI's shape: ``{"error": {message, type, param, code}}``.
 
 Routers use ``route_class=OpenAIRoute``: whatever a route raises is told so, validation included (400, not 422), with an
-``x-request-id`` on every answer. ``complaint`` is the table of what each error is on the wire; a stream that has begun
-sends the same as an event. What the client should not repeat says so (``x-should-retry: false``, which the openai
-client reads).
+``x-request-id`` on every answer. What each error is on the wire stands in :mod:`commonweal.serve.api.complaints`.
 """
 
 from __future__ import annotations
 
-import logging
-import math
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-import orjson
 from fastapi import FastAPI, HTTPException, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
-from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.routing import BaseRoute, Match
 from starlette.types import Message
 
-from commonweal.core.completion import CompletionFailed, FailureKind
-from commonweal.core.errors import (
-    CommonwealError,
-    Conflict,
-    InsufficientCredits,
-    NotAuthorized,
-    Overloaded,
-    Unavailable,
-    UserError,
-)
 from commonweal.core.ids import new_id
-from commonweal.serve.api.invalid import invalid_request
+from commonweal.serve.api.complaints import ApiError, Complaint, complaint
 
-log = logging.getLogger(__name__)
+__all__ = [
+    "LARGEST_BODY",
+    "ApiError",
+    "Complaint",
+    "OpenAIError",
+    "OpenAIErrorDetail",
+    "OpenAIRoute",
+    "complaint",
+    "documented",
+    "refuse_the_rest",
+    "too_large",
+]
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -45,7 +38,7 @@ LARGEST_BODY: Final = 32 * 2**20
 """Bytes of a body, where a router's route class says nothing else."""
 
 
-class ErrorDetail(BaseModel):
+class OpenAIErrorDetail(BaseModel):
     """What went wrong. ``code`` is stable, ``param`` names the field."""
 
     message: str
@@ -54,187 +47,15 @@ class ErrorDetail(BaseModel):
     code: str | None = None
 
 
-class ErrorBody(BaseModel):
+class OpenAIError(BaseModel):
     """The body of every answer that is not a success."""
 
-    error: ErrorDetail
-
-
-class ApiError(CommonwealError):
-    """A refusal with everything that OpenAI's shape has. For what no error of ``core.errors`` says."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int = 400,
-        type: str = "invalid_request_error",
-        param: str | None = None,
-        code: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        hint: str | None = None,
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
-        self.type = type
-        self.param = param
-        self.code = code  # type: ignore[assignment]  # OpenAI's may be null
-        self.headers = dict(headers or {})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Complaint:
-    """An error as it goes over the wire."""
-
-    status: int
-    type: str
-    message: str
-    code: str | None = None
-    param: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def body(self) -> dict[str, Any]:
-        return {
-            "error": {
-                "message": _sendable(self.message),
-                "type": self.type,
-                "param": None if self.param is None else _sendable(self.param),
-                "code": self.code,
-            }
-        }
-
-    def response(self) -> Response:
-        return Response(
-            orjson.dumps(self.body()), self.status, dict(self.headers), media_type="application/json"
-        )
-
-
-_INVALID = "invalid_request_error"
-_SERVER = "server_error"
-_NEVER_AGAIN = {"x-should-retry": "false"}
-
-_FAILURES: Mapping[FailureKind, tuple[int, str, str]] = {
-    "bad_request": (400, _INVALID, "invalid_request"),
-    "too_long": (400, _INVALID, "context_length_exceeded"),
-    "unsupported": (400, _INVALID, "unsupported"),
-    "refused": (400, _INVALID, "content_filter"),
-    "rate_limited": (429, "rate_limit_error", "rate_limit_exceeded"),
-    "server_error": (500, _SERVER, "server_error"),
-    "timeout": (504, _SERVER, "timeout"),
-    "unreachable": (503, _SERVER, "worker_lost"),
-    "malformed": (502, _SERVER, "malformed_answer"),
-    "not_authorized": (502, _SERVER, "worker_not_authorized"),
-    "budget": (429, "insufficient_quota", "insufficient_quota"),
-}
-
-
-def complaint(error: Exception) -> Complaint:
-    """What ``error`` is on the wire. One that nobody raised on purpose is logged, and told without its text."""
-    match error:
-        case ApiError():
-            told = Complaint(
-                status=error.status,
-                type=error.type,
-                message=_full(error),
-                code=error.code,
-                param=error.param,
-                headers=error.headers,
-            )
-        case CompletionFailed():
-            status, kind, code = _FAILURES[error.kind]
-            again = (
-                _NEVER_AGAIN
-                if code == "insufficient_quota"
-                else {"Retry-After": "1"}
-                if status == 429
-                else {}
-            )
-            told = Complaint(status=status, type=kind, message=_full(error), code=code, headers=again)
-        case InsufficientCredits():
-            told = Complaint(
-                status=429,
-                type="insufficient_quota",
-                message=_full(error),
-                code="insufficient_quota",
-                headers=_NEVER_AGAIN,
-            )
-        case CommonwealError():
-            told = _of_the_tree(error)
-        case RequestValidationError():
-            told = _invalid(error)
-        case StarletteHTTPException():
-            told = _of_http(error)
-        case _:
-            log.error("request.failed", exc_info=error)
-            told = Complaint(
-                status=500,
-                type=_SERVER,
-                message="The hub made a mistake while it processed your request; its log says which.",
-                code="internal_error",
-            )
-    return told
-
-
-def _of_the_tree(error: CommonwealError) -> Complaint:
-    headers: dict[str, str] = {}
-    status, kind, code = error.status, _INVALID if error.status < 500 else _SERVER, error.code
-    match error:
-        case Overloaded():
-            kind = "rate_limit_error"
-            headers = {
-                "Retry-After": str(max(1, math.ceil(error.retry_after))),
-                "retry-after-ms": str(max(1, round(1000 * error.retry_after))),
-            }
-        case Unavailable():
-            headers = {"Retry-After": "1"}
-        case NotAuthorized():
-            code, headers = "invalid_api_key", {"WWW-Authenticate": "Bearer"}
-        case Conflict():  # the openai client would repeat it, and the state would not have changed
-            headers = dict(_NEVER_AGAIN)
-        case UserError():
-            status = 400
-    headers.update(getattr(error, "headers", {}))
-    return Complaint(
-        status=status,
-        type=kind,
-        message=_full(error),
-        code=code,
-        param=getattr(error, "param", None),
-        headers=headers,
-    )
-
-
-def _invalid(error: RequestValidationError) -> Complaint:
-    found = invalid_request(error.errors())
-    return Complaint(status=400, type=_INVALID, message=found.message, code=found.code, param=found.param)
-
-
-def _of_http(error: StarletteHTTPException) -> Complaint:
-    codes = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
-    return Complaint(
-        status=error.status_code,
-        type=_INVALID if error.status_code < 500 else _SERVER,
-        message=str(error.detail),
-        code=codes.get(error.status_code, "invalid_request"),
-        headers=dict(error.headers or {}),
-    )
-
-
-def _full(error: CommonwealError) -> str:
-    """The message, and what to do next: OpenAI's shape has one field for both."""
-    if not error.hint:
-        return error.message
-    message = error.message if error.message.endswith((".", "?", "!")) else f"{error.message}."
-    return f"{message} {error.hint[0].upper()}{error.hint[1:]}."
-
-
-def _sendable(text: str) -> str:
-    """Messages repeat what was sent, and JSON can hold half surrogate pairs that UTF-8 cannot."""
-    return text.encode(errors="replace").decode()[:2000]
+    error: OpenAIErrorDetail
 
 
 class OpenAIRoute(APIRoute):
-    """A route of ``/v1``: its errors have OpenAI's shape, its body a limit, its answer an ``x-request-id``."""
+    """A route of ``/v1``: its errors have OpenAI's shape, its body a limit, its answer an ``x-request-id`` and whatever
+    stands in ``request.state.headers``."""
 
     largest_body: int = LARGEST_BODY
 
@@ -253,7 +74,9 @@ class OpenAIRoute(APIRoute):
                 response = await inner(request)
             except Exception as error:
                 response = complaint(error).response()
-            response.headers["x-request-id"] = request_id
+            response.raw_headers.append((b"x-request-id", request_id.encode()))
+            for name, value in getattr(request.state, "headers", {}).items():
+                response.raw_headers.append((name.encode(), value.encode()))
             return response
 
         return handler
@@ -292,7 +115,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
     words |= {409: "Not in this state", 413: "The body is too large"}
     words |= {429: "Too many requests, an overload, or no credits", 503: "Nobody serves the model now"}
-    return {status: {"model": ErrorBody, "description": words.get(status, "Error")} for status in statuses}
+    return {status: {"model": OpenAIError, "description": words.get(status, "Error")} for status in statuses}
 
 
 async def unknown_route(request: Request) -> Response:
@@ -300,8 +123,8 @@ async def unknown_route(request: Request) -> Response:
     routes: list[BaseRoute] = request.app.router.routes
     path = f"{request.method} {request.url.path}"
     if any(route.matches(request.scope)[0] is Match.PARTIAL for route in routes):
-        raise StarletteHTTPException(405, f"Not allowed: {path}")
-    raise StarletteHTTPException(404, f"Unknown request URL: {path}. Please check the URL for typos.")
+        raise HTTPException(405, f"Not allowed: {path}")
+    raise HTTPException(404, f"Unknown request URL: {path}. Please check the URL for typos.")
 
 
 def refuse_the_rest(app: FastAPI) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 _PLACES = frozenset({"body", "query", "path", "header", "cookie"})
 _UNION_BRANCH = re.compile(r"<.*>|.*\[.*\]|str|int|float|bool")
+_TAGS = re.compile(r"<([^<>]*)>")
 _NAMES = {
     "str": "a string",
     "int": "an integer",
@@ -64,6 +65,13 @@ def invalid_request(errors: Sequence[Mapping[str, Any]]) -> Invalid:
             param=None,
             code="invalid_json",
         )
+    if kind == "union_tag_invalid":
+        expected = ", ".join(f"'{tag}'" for tag in _TAGS.findall(context["expected_tags"]))
+        message = f"Invalid value: '{str(context['tag'])[1:-1][:80]}'. Supported values are: {expected}."
+        return Invalid(message=message, param=f"{told}.type", code="invalid_value")
+    if kind == "union_tag_not_found":
+        message = f"Invalid value for '{told}': expected an object with a 'type'."
+        return Invalid(message=message, param=param, code="invalid_type")
     if kind in _EXPECTED:
         got = _NAMES.get(type(first.get("input")).__name__, "something else")
         message = f"Invalid type for '{told}': expected {_EXPECTED[kind]}, but got {got} instead."

@@ -2,7 +2,9 @@
 
 No jail is needed for that: the file is opened read-only; SQLite's authorizer allows SELECT, reading columns, recursion
 and harmless functions, and denies all else (ATTACH, PRAGMA, writing, load_extension); a progress handler ends a query
-after a number of virtual machine steps or a time; lengths of texts and of the query are bounded; rows are capped.
+after a number of virtual machine steps or a time; lengths of texts and of the query are bounded; rows are capped. A
+database *file* of a stranger is another matter: a broken one is SQLite's parser's to survive, so such files are opened
+in a jail or at least in a process of their own. For that this module imports nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ class QueryLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """What a query gave. ``message`` says why it gave nothing."""
+    """What a query gave. ``message`` says why it gave nothing; of too many rows the first are there."""
 
     status: Status
     columns: tuple[str, ...] = ()
@@ -73,6 +75,7 @@ def _guarded(
 ) -> Rows:
     """The guards hold from here on; the schema is read before them, as reading it is no SELECT."""
     connection.text_factory = lambda data: data.decode("utf-8", "replace")
+    connection.execute("PRAGMA trusted_schema = OFF")  # what a view or a generated column may call
     for what, most in _LIMITS:
         connection.setlimit(what, most)
     denied: list[str] = []
@@ -100,7 +103,13 @@ def _guarded(
         return Rows(status="error", message="no query: nothing was selected")
     columns = tuple(column[0] for column in cursor.description)
     if len(found) > bounds.rows:
-        return Rows(status="too_many_rows", columns=columns, message=f"more than {bounds.rows} rows")
+        most = bounds.rows
+        return Rows(
+            status="too_many_rows",
+            columns=columns,
+            rows=tuple(found[:most]),
+            message=f"more than {most} rows",
+        )
     return Rows(status="ok", columns=columns, rows=tuple(found))
 
 

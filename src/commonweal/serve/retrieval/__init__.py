@@ -1,0 +1,1 @@
+"""Documents of an account, cut into passages, searched, and cited in answers."""

@@ -15,6 +15,7 @@ import commonweal.serve.audit.schema
 import commonweal.serve.batches.schema
 import commonweal.serve.billing.schema
 import commonweal.serve.files.schema
+import commonweal.serve.retrieval.schema
 import commonweal.serve.router.schema
 import commonweal.serve.schema
 import commonweal.serve.tuning.schema  # noqa: F401  all declare their tables on the metadata
@@ -48,7 +49,7 @@ def test_connecting_twice_migrates_once(database: Database, database_url: str) -
     other = connect(database_url)
     with other.transaction() as connection:
         assert connection.execute(sa.text("select version_num from alembic_version")).scalars().all() == [
-            "0007"
+            "0008"
         ]
     other.close()
 

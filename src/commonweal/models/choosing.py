@@ -15,7 +15,9 @@ from commonweal.core.completion import LOGPROB_FLOOR
 Top = Sequence[tuple[int, float]]
 """The likeliest tokens with their log-probabilities, the likeliest first."""
 
-_FEW = 256
+_FEW = (256, 4096)
+_GROUP = 128
+_BELOW_ONE = 1.0 - 1e-12
 
 
 def drawer(seed: int | None, number: int) -> Callable[[], float]:
@@ -39,26 +41,46 @@ def sampled(
     whole = [i for i, top_p in enumerate(top_ps) if top_p >= 1.0]
     if whole:
         ids_B[whole] = _fallen(probs_BV[whole], drawn_B1[whole])
-    top_p_B1 = torch.tensor([top_ps[i] for i in cut], dtype=torch.float64)[:, None]
+    top_p_B1 = torch.tensor([max(top_ps[i], 1e-9) for i in cut], dtype=torch.float64)[:, None]
     ids_B[cut] = _from_nucleus(probs_BV[cut], top_p_B1, drawn_B1[cut])
     return ids_B.to(logits_BV.device)
 
 
 def _fallen(weights_BV: torch.Tensor, drawn_B1: torch.Tensor) -> torch.Tensor:
-    running_BV = weights_BV.cumsum(dim=-1, dtype=torch.float64)
-    place_B1 = torch.searchsorted(running_BV, drawn_B1 * running_BV[:, -1:], right=True)
-    return place_B1.clamp(max=running_BV.shape[1] - 1)[:, 0]
+    """Where the random number falls into the running sum of the weights: first of groups of tokens, then within one,
+    since a running sum over a whole vocabulary takes longer than the model's own last layer."""
+    rest = -weights_BV.shape[1] % _GROUP
+    weights_BGW = torch.nn.functional.pad(weights_BV, (0, rest)).unflatten(1, (-1, _GROUP))
+    group_B1, left_B1 = _place(weights_BGW.sum(dim=-1), drawn_B1)
+    chosen_BW = weights_BGW.gather(1, group_B1[..., None].expand(-1, 1, _GROUP))[:, 0]
+    within_B1, _ = _place(chosen_BW, left_B1)
+    return (group_B1 * _GROUP + within_B1)[:, 0]
+
+
+def _place(weights_BW: torch.Tensor, drawn_B1: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The item in whose share of the sum the number in [0, 1) falls, never one without weight; and how far into that
+    share, in [0, 1) again."""
+    running_BW = weights_BW.cumsum(dim=-1, dtype=torch.float64)
+    value_B1 = drawn_B1.clamp(max=_BELOW_ONE) * running_BW[:, -1:]
+    at_B1 = torch.searchsorted(running_BW, value_B1, right=True).clamp(max=weights_BW.shape[1] - 1)
+    share_B1 = weights_BW.gather(1, at_B1).double()
+    into_B1 = (value_B1 - running_BW.gather(1, at_B1) + share_B1) / share_B1
+    return at_B1, into_B1.clamp(min=0.0, max=_BELOW_ONE)
 
 
 def _from_nucleus(probs_BV: torch.Tensor, top_p_B1: torch.Tensor, drawn_B1: torch.Tensor) -> torch.Tensor:
     """Sorting a whole vocabulary is slow, so the likeliest few are tried first."""
-    for size in (_FEW, probs_BV.shape[1]):
-        likeliest_BK, ids_BK = probs_BV.topk(min(size, probs_BV.shape[1]), dim=-1)
+    ids_B = torch.empty(probs_BV.shape[0], dtype=torch.long)
+    left_B = torch.arange(probs_BV.shape[0])
+    for size in (*_FEW, probs_BV.shape[1]):
+        likeliest_BK, ids_BK = probs_BV[left_B].topk(min(size, probs_BV.shape[1]), dim=-1)
         running_BK = likeliest_BK.cumsum(dim=-1, dtype=torch.float64)
-        if bool((running_BK[:, -1:] >= top_p_B1).all()):
+        kept_BK = likeliest_BK * ((running_BK - likeliest_BK) < top_p_B1[left_B])
+        ids_B[left_B] = ids_BK.gather(1, _fallen(kept_BK, drawn_B1[left_B])[:, None])[:, 0]
+        left_B = left_B[running_BK[:, -1] < top_p_B1[left_B, 0]]
+        if not len(left_B) or size >= probs_BV.shape[1]:
             break
-    kept_BK = likeliest_BK * ((running_BK - likeliest_BK) < top_p_B1)
-    return ids_BK.gather(1, _fallen(kept_BK, drawn_B1)[:, None])[:, 0]
+    return ids_B
 
 
 def tops(logits_BTV: torch.Tensor, norm_BT: torch.Tensor, alternatives: int) -> list[list[Top]]:

@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from commonweal.serve.api.asking import AskBody, Strict
 from commonweal.serve.api.complaints import ApiError
+from commonweal.serve.api.tags import text_or_list
 
 MOST_CHOICES = 128
 MOST_TOKENS = 2**24
@@ -19,6 +20,9 @@ _TOKEN_ID = re.compile(r"\d{1,9}")
 
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 StopText = Annotated[str, Field(max_length=2_000)]
+Stops = Annotated[
+    Annotated[StopText, Tag("<text>")] | Annotated[list[StopText], Tag("<list>")], Discriminator(text_or_list)
+]
 
 
 class StreamOptions(Strict):
@@ -34,7 +38,7 @@ class SamplingBody(AskBody):
     n: int | None = Field(default=None, ge=1, le=MOST_CHOICES)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    stop: StopText | list[StopText] | None = Field(default=None, description="A text, or up to 16.")
+    stop: Stops | None = Field(default=None, description="A text, or several.")
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
     top_p: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)

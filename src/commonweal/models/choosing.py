@@ -50,7 +50,7 @@ def _fallen(weights_BV: torch.Tensor, drawn_B1: torch.Tensor) -> torch.Tensor:
     """Where the random number falls into the running sum of the weights: first of groups of tokens, then within one,
     since a running sum over a whole vocabulary takes longer than the model's own last layer."""
     rest = -weights_BV.shape[1] % _GROUP
-    weights_BGW = torch.nn.functional.pad(weights_BV, (0, rest)).unflatten(1, (-1, _GROUP))
+    weights_BGW = torch.nn.functional.pad(weights_BV, (0, rest)).view(weights_BV.shape[0], -1, _GROUP)
     group_B1, left_B1 = _place(weights_BGW.sum(dim=-1), drawn_B1)
     chosen_BW = weights_BGW.gather(1, group_B1[..., None].expand(-1, 1, _GROUP))[:, 0]
     within_B1, _ = _place(chosen_BW, left_B1)

@@ -67,18 +67,17 @@ def save_tokenizer(folder: Path) -> int:
 def save_model(folder: Path, architecture: str = "llama", *, seed: int = 0, **more: Any) -> Path:
     """A model of two layers, 32 wide, whose next tokens differ enough to be told apart."""
     size = save_tokenizer(folder)
-    config = AutoConfig.for_model(
-        architecture,
-        vocab_size=size,
-        hidden_size=32,
-        num_hidden_layers=2,
-        max_position_embeddings=256,
-        initializer_range=0.3,
-        bos_token_id=None,
-        eos_token_id=0,
-        pad_token_id=0,
-        **{**SIZES[architecture], **more},
-    )
+    sizes = {
+        "vocab_size": size,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "max_position_embeddings": 1024,
+        "initializer_range": 0.3,
+        "bos_token_id": None,
+        "eos_token_id": 0,
+        "pad_token_id": 0,
+    }
+    config = AutoConfig.for_model(architecture, **{**sizes, **SIZES[architecture], **more})
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.save_pretrained(str(folder))

@@ -152,7 +152,7 @@ def test_what_does_not_fit_the_window_or_the_memory_is_refused_with_numbers(
 ) -> None:
     async def use(engine: LocalEngine) -> list[CompletionFailed]:
         made = []
-        for request in (ask(max_tokens=300), ask(max_tokens=60, n=2), ask("x" * 300)):
+        for request in (ask(max_tokens=1200), ask(max_tokens=60, n=2), ask("x" * 1200)):
             with pytest.raises(CompletionFailed) as failed:
                 await collected(engine.stream(request))
             made.append(failed.value)
@@ -160,7 +160,7 @@ def test_what_does_not_fit_the_window_or_the_memory_is_refused_with_numbers(
 
     failed = serving({"m": llama}, use, cache_tokens=100)
     assert [one.kind for one in failed] == ["too_long"] * 3
-    assert "256" in failed[0].message and "300" in failed[0].message  # noqa: PT018
+    assert {"1024", "1200"} <= set(failed[0].message.replace(".", "").split())
     assert "100" in failed[1].message
 
 

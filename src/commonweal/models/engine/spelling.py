@@ -7,9 +7,11 @@ is U+FFFD. Special tokens have no text unless they are asked for (calls of tools
 from __future__ import annotations
 
 import codecs
+import re
 from typing import Any, Protocol
 
 _REPLACEMENT = "\ufffd"
+_BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 _LONGEST = 4
 """Bytes of a character in UTF-8."""
 
@@ -48,6 +50,11 @@ class Speller:
         text: str = self._backend.decode(ids, skip_special_tokens=not special)
         return text
 
+    def byte_of(self, token: int) -> bytes | None:
+        """The byte that a token such as ``<0xE2>`` stands for."""
+        match = _BYTE.fullmatch(self._backend.id_to_token(token) or "")
+        return bytes([int(match[1], 16)]) if match else None
+
     def bytes_of(self, token: int, special: bool) -> bytes:
         added = self._added.get(token)
         if added is not None:
@@ -74,31 +81,47 @@ class _ByteSpelling:
 
 
 class _WindowSpelling:
-    """Of any tokenizer: the last few tokens are decoded anew, after the ones before them, until they are final."""
+    """Of any other tokenizer: a token's text is what it adds to the last tokens, decoded anew until it is final. Tokens
+    that are a byte are put together here, since decoders make nothing of a run of bytes with a part of a character."""
 
     def __init__(self, speller: Speller, special: bool) -> None:
         self._speller, self._special = speller, special
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._before = speller.anchor()
         self._lead = speller.decoded(self._before, special)
         self._window: list[int] = []
         self._sent = 0
 
     def add(self, token: int) -> str:
+        byte = self._speller.byte_of(token)
+        if byte is not None:
+            return self._window_end() + self._decode(byte)
+        new = self._decode(b"", True)
         self._window.append(token)
         text = self._text()
         final = len(text)
         while final and text[final - 1] == _REPLACEMENT and len(text) - final < _LONGEST - 1:
             final -= 1
-        new = text[self._sent : final]
+        new += text[self._sent : final]
         self._sent = max(self._sent, final)
         if final == len(text) and text:
-            self._before = self._window
-            self._lead = self._speller.decoded(self._before, self._special)
-            self._window, self._sent = [], 0
+            self._restart()
         return new
 
     def end(self) -> str:
-        return self._text()[self._sent :]
+        return self._window_end() + self._decode(b"", True)
+
+    def _window_end(self) -> str:
+        if not self._window:
+            return ""
+        rest = self._text()[self._sent :]
+        self._restart()
+        return rest
+
+    def _restart(self) -> None:
+        self._before = self._window
+        self._lead = self._speller.decoded(self._before, self._special)
+        self._window, self._sent = [], 0
 
     def _text(self) -> str:
         whole = self._speller.decoded([*self._before, *self._window], self._special)

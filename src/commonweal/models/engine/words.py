@@ -16,8 +16,8 @@ from commonweal.models.engine.stops import StopStrings
 from commonweal.models.engine.writing import Writing
 from commonweal.models.text import LocalText
 
-_HURRY = 4
-"""A forced call is led to its end within the last quarter of its tokens, so that its arguments are whole."""
+_HURRY = 2
+"""A forced call is led to its end within the last half of its tokens, so that its arguments are whole."""
 
 
 class Words:

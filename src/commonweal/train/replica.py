@@ -32,7 +32,7 @@ Get = Callable[[BlobHash], bytes]
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\Z")
 
-_LOADING = threading.Lock()
+LOADING = threading.Lock()
 """transformers makes a model in a context that is the whole process's (tensors without data): a hub that
 opens the models of two jobs at once would find the one's weights missing."""
 
@@ -59,7 +59,7 @@ def open_model(spec: WorkerSpec, get: Get, *, device: str = "cpu") -> tuple[Any,
     """
     with tempfile.TemporaryDirectory(prefix="commonweal-model-") as tmp:
         names = _write_files(Path(tmp), spec.files, get)
-        with _LOADING:
+        with LOADING:
             if any(name.endswith(".safetensors") for name in names):
                 model = load_checkpoint(tmp)
             else:

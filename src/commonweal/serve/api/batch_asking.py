@@ -20,6 +20,9 @@ from commonweal.serve.api.completions import completion_answer
 from commonweal.serve.api.completions_body import CompletionBody, completion_requests
 from commonweal.serve.api.context import Account, Serve
 from commonweal.serve.api.embeddings import EmbeddingBody, embedding_answer, embedding_requests
+from commonweal.serve.api.responses import response_answer
+from commonweal.serve.api.responses_body import ResponseBody
+from commonweal.serve.api.responses_request import response_request
 from commonweal.serve.api.turn import Turn
 from commonweal.serve.batches.loop import Reply, is_busy
 
@@ -44,10 +47,15 @@ async def _embedding(turn: Turn, body: EmbeddingBody) -> dict[str, Any]:
     return await embedding_answer(turn, embedding_requests(body, turn.model), body)
 
 
+async def _response(turn: Turn, body: ResponseBody) -> dict[str, Any]:
+    return await response_answer(turn, response_request(body, turn.model), body)
+
+
 ASKED: Mapping[str, Asked] = {
     "/v1/chat/completions": Asked(body=ChatBody, answer=_chat),
     "/v1/completions": Asked(body=CompletionBody, answer=_completion),
     "/v1/embeddings": Asked(body=EmbeddingBody, answer=_embedding),
+    "/v1/responses": Asked(body=ResponseBody, answer=_response),
 }
 
 
@@ -87,4 +95,4 @@ def answerer(serve: Serve) -> RouteAnswerer:
     return RouteAnswerer(Serve(**{name: getattr(serve, name) for name in _PARTS}))
 
 
-_PARTS = ("desk", "database", "blobs", "clock", "identify", "options", "models")
+_PARTS = ("desk", "database", "blobs", "clock", "identify", "options", "models", "workbench")

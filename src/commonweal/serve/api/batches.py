@@ -23,7 +23,7 @@ class NewBatch(Sent):
     """A batch that is asked for."""
 
     input_file_id: Text = Field(min_length=1, max_length=100)
-    endpoint: Literal["/v1/chat/completions", "/v1/completions", "/v1/embeddings"]
+    endpoint: Literal["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"]
     completion_window: Literal["24h"]
     metadata: Metadata | None = None
     output_expires_after: ExpiresAfter | None = None

@@ -33,8 +33,8 @@ _FILTER = re.compile(r"metadata\[(.{1,64})\]")
 Limit = Annotated[int, Query(ge=1, le=100)]
 _Epochs = Annotated[int, Field(ge=1, le=50)]
 _BatchSize = Annotated[int, Field(ge=1, le=256)]
-_Multiplier = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
-_Beta = Annotated[float, Field(gt=0, le=2, allow_inf_nan=False)]
+_Multiplier = Annotated[float, Field(ge=1e-3, le=100, allow_inf_nan=False)]
+_Beta = Annotated[float, Field(ge=1e-3, le=10, allow_inf_nan=False)]
 _Auto = Literal["auto"]
 
 
@@ -279,6 +279,8 @@ def _recipe(
     validation = files.get("validation_file")
     method, chosen = _method(body)
     extension = body.commonweal or TuningExtension()
+    if extension.rank is not None and not extension.lora:
+        raise ApiError("commonweal.rank: only adapters have one.", param="commonweal.rank")
     recipe = Recipe(
         model=base.name,
         training_file=files["training_file"].id,

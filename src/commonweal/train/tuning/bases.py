@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from commonweal.models.settings import LoraSettings
 
 ADAPTER_CONFIG = "adapter_config.json"
 _DEFAULT_WINDOW = 2048
+_NARROW = 1024
 _WINDOWS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "context_length")
 _WIDTHS = ("hidden_size", "n_embd", "d_model")
 _TOKENIZER_FILES = (
@@ -110,19 +111,34 @@ class Base:
         return self.adapter if own and self.adapter is not None else self.folder
 
 
-def open_base(base: Base, lora: LoraSettings | None, *, seed: int) -> tuple[Any, dict[str, bytes]]:
-    """The model ready to train (adapters alone, with ``lora``), and the files that members make it of. Needs
-    torch."""
-    from commonweal.models.adapters import add_adapters, merged
-    from commonweal.models.architecture import load_checkpoint
-    from commonweal.train.replica import files_of
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A model ready to train, the files that members make it of, and its adapters (None: all of it trains)."""
 
-    model = load_checkpoint(str(base.folder))
+    model: Any
+    files: dict[str, bytes]
+    lora: LoraSettings | None
+
+
+def open_base(base: Base, lora: LoraSettings | None, *, seed: int) -> Opened:
+    """The base as a job begins from it: adapters alone train, with ``lora``. Needs torch.
+
+    New adapters of a narrow model are on its output head too: small bases have often never seen the control tokens
+    of their chat template, and no change before the head makes such a token likely.
+    """
+    from commonweal.models.adapters import add_adapters, linear_modules, merged
+    from commonweal.models.architecture import load_checkpoint
+    from commonweal.train.replica import LOADING, files_of
+
+    with LOADING:
+        model = load_checkpoint(str(base.folder))
     begun = base.adapter_settings()
     files = files_of(model, weights=True) if lora is not None else {}
+    shape = begun or lora
     if lora is not None or begun is not None:
-        shape = begun or lora
         assert shape is not None
+        if begun is None and base.width <= _NARROW:
+            shape = replace(shape, targets=linear_modules(model))
         model = add_adapters(model, shape, seed=seed)
         if base.adapter is not None:
             _load_adapter(model, base.adapter, base.name)
@@ -132,7 +148,7 @@ def open_base(base: Base, lora: LoraSettings | None, *, seed: int) -> tuple[Any,
             parameter.requires_grad_(True)
         files = files_of(model, weights=False)
     model.train()
-    return model, files
+    return Opened(model=model, files=files, lora=shape if lora is not None else None)
 
 
 def _load_adapter(model: Any, folder: Path, name: str) -> None:

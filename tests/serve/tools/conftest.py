@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tools_hub import ToolsHub, running_tools_hub
 
 from commonweal.core.blobs import Blobs
+from commonweal.core.database import Database
 from commonweal.core.hashing import BlobHash
 from commonweal.core.sandbox import Sandbox, find_sandbox
 from commonweal.serve.tools.databases import Databases
@@ -48,3 +50,16 @@ def databases(request: pytest.FixtureRequest, blobs: Blobs, sandbox: Sandbox | N
     made = Databases(blobs, sandbox if request.param == "jail" else None)
     yield made
     made.close()
+
+
+@pytest.fixture
+def hub(database: Database, blobs: Blobs) -> Iterator[ToolsHub]:
+    with running_tools_hub(database, blobs) as running:
+        yield running
+
+
+@pytest.fixture
+def towns_file(hub: ToolsHub, towns: bytes) -> str:
+    """Ann's database."""
+    made = hub.client().files.create(file=("towns.sqlite", towns), purpose="user_data")
+    return made.id

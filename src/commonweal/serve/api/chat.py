@@ -12,21 +12,22 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from commonweal.core.completion import Choice, Token, ToolCall
+from commonweal.core.completion import LOGPROB_FLOOR, Choice, Token, ToolCall
 from commonweal.core.completion import Request as ModelRequest
 from commonweal.core.streaming import Ended, Piece, Usage
 from commonweal.serve.api.asking import AskRoute
 from commonweal.serve.api.asks import answer, checked, events_of, usage_json
 from commonweal.serve.api.chat_body import ChatBody
 from commonweal.serve.api.chat_request import chat_request
+from commonweal.serve.api.complaints import ApiError
 from commonweal.serve.api.context import Caller
 from commonweal.serve.api.errors import documented
 from commonweal.serve.api.streams import DONE, data_frame
 from commonweal.serve.api.turn import Turn, turn_of
+from commonweal.serve.tools.wanted import wanted
+from commonweal.serve.tools.workbench import Equipped
 
 router = APIRouter(route_class=AskRoute, tags=["chat"])
-
-_UNKNOWN_LOGPROB = -9999.0  # what OpenAI says of a token beyond those that it reports
 
 
 @router.post("/v1/chat/completions", responses=documented(400, 401, 404, 413, 429, 503))
@@ -35,19 +36,30 @@ async def chat_completions(request: Request, body: ChatBody, caller: Caller) -> 
     turn = await turn_of(request, body, caller)
     asked = chat_request(body, turn.model)
     if body.stream:
-        return turn.stream(chat_frames(turn, asked, body))
+        return turn.stream(chat_frames(turn, asked, body, equipped(turn, body)))
     return turn.json(await chat_answer(turn, asked, body))
+
+
+def equipped(turn: Turn, body: ChatBody) -> Equipped | None:
+    """A desk with the hub's tools that the body names on it; None where it names none. Raises UserError."""
+    tools = wanted(None if body.commonweal is None else body.commonweal.tools)
+    if not tools:
+        return None
+    if turn.serve.workbench is None:
+        raise ApiError("This hub runs no tools.", param="commonweal.tools", code="unsupported")
+    return turn.serve.workbench.equipped(tools)
 
 
 async def chat_answer(turn: Turn, request: ModelRequest, body: ChatBody) -> dict[str, Any]:
     """A whole answer in OpenAI's shape."""
-    found = await answer(turn.serve.desk, turn.ask(request))
+    tools = equipped(turn, body)
+    found = await answer(tools or turn.serve.desk, turn.ask(request))
     turn.charge(found.usage)
     return {
         **turn.head(turn.named("chatcmpl-"), "chat.completion"),
         "choices": [_choice(index, choice, body) for index, choice in enumerate(found.choices)],
         "usage": usage_json(found.usage),
-        "commonweal": turn.read_by(),
+        "commonweal": {**turn.read_by(), **(tools.told() if tools else {})},
     }
 
 
@@ -80,22 +92,29 @@ def _call(call: ToolCall) -> dict[str, Any]:
     }
 
 
-async def chat_frames(turn: Turn, request: ModelRequest, body: ChatBody) -> AsyncGenerator[bytes, None]:
-    """An answer as server-sent events. Nothing is sent before the model's first event."""
+async def chat_frames(
+    turn: Turn, request: ModelRequest, body: ChatBody, tools: Equipped | None = None
+) -> AsyncGenerator[bytes, None]:
+    """An answer as server-sent events. Nothing is sent before the model's first event. What ``tools`` did is told by
+    chunks without a text, in their ``commonweal``."""
     head = turn.head(turn.named("chatcmpl-"), "chat.completion.chunk")
     if body.includes_usage:
         head["usage"] = None
     begun: set[int] = set()
 
-    def frame(index: int, delta: dict[str, Any], finish: str | None = None, logprobs: Any = None) -> bytes:
+    def frame(
+        index: int, delta: dict[str, Any], finish: str | None = None, logprobs: Any = None, **more: Any
+    ) -> bytes:
         if index not in begun:
             begun.add(index)
             delta = {"role": "assistant", "content": "", "refusal": None} | delta
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
-        return data_frame({**head, "choices": [choice]})
+        return data_frame({**head, "choices": [choice], **more})
 
-    async with aclosing(events_of(turn.serve.desk, [turn.ask(request)])) as events:
+    async with aclosing(events_of(tools or turn.serve.desk, [turn.ask(request)])) as events:
         async for _, event in events:
+            if tools and (news := tools.fresh()):
+                yield frame(0, {}, commonweal=news)
             match event:
                 case Piece(index=index, text=text, tokens=tokens):
                     told = chat_logprobs(tokens) if body.logprobs and tokens else None
@@ -142,7 +161,7 @@ def _token(token: Token) -> dict[str, Any]:
 
 def _logprob(text: str, logprob: float | None) -> dict[str, Any]:
     """``bytes`` are null where the token is a part of a character."""
-    value = _UNKNOWN_LOGPROB if logprob is None else max(logprob, _UNKNOWN_LOGPROB)
+    value = LOGPROB_FLOOR if logprob is None else max(logprob, LOGPROB_FLOOR)
     return {
         "token": text,
         "logprob": value,

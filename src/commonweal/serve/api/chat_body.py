@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from commonweal.serve.api.asking import Strict
+from commonweal.serve.api.asking import Extension, Strict
 from commonweal.serve.api.sampling_body import MOST_TOKENS, SamplingBody
 from commonweal.serve.api.tags import by_type, mode_or_object, text_or_list
 
@@ -154,9 +154,21 @@ ToolChoice = Annotated[
 ]
 
 
+class ChatExtension(Extension):
+    """``tools``: what the hub runs for the model, see ``serve/tools/wanted.py``."""
+
+    tools: list[Any] | None = Field(
+        default=None,
+        description="Tools that the hub runs: calculator, {type: sql, file_id}, {type: retrieval, file_ids}.",
+    )
+
+
 class ChatBody(SamplingBody):
     """A request for the next turn of a chat."""
 
+    commonweal: ChatExtension | None = Field(
+        default=None, description="Commonweal's extension: trusted workers, and tools that the hub runs."
+    )
     messages: list[ChatMessage] = Field(min_length=1, max_length=2048)
     max_tokens: int | None = Field(default=None, ge=1, le=MOST_TOKENS)
     max_completion_tokens: int | None = Field(default=None, ge=1, le=MOST_TOKENS)

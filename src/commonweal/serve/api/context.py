@@ -24,6 +24,7 @@ from commonweal.serve.api.repeats import Repeats
 from commonweal.serve.catalogue import NAME, ServedModel, find
 from commonweal.serve.community.parts import Community
 from commonweal.serve.desk import Desk
+from commonweal.serve.tools.workbench import Workbench
 from commonweal.serve.tuning.trainer import Trainer
 
 MIB = 2**20
@@ -65,7 +66,7 @@ class Serve:
     """The parts that the routes share. ``identify`` tells a key's account, or raises NotAuthorized; it may ask the
     database, and is called in a thread. ``wrong_key`` is told the address that a wrong key came from, and may raise
     Overloaded. ``trainer`` is who fine-tunes (None: nobody here), ``tuning_happened`` wakes the loop that moves
-    jobs."""
+    jobs. ``workbench`` has the tools that this hub runs (None: none)."""
 
     desk: Desk
     database: Database
@@ -78,6 +79,7 @@ class Serve:
     models: Remembered[ServedModel] = field(default_factory=Remembered)
     trainer: Trainer | None = None
     tuning_happened: Callable[[], None] = lambda: None
+    workbench: Workbench | None = None
     community: Community = field(default_factory=Community)
     rates: Rates = field(init=False)
     repeats: Repeats = field(init=False)

@@ -52,6 +52,7 @@ def read_document(filename: str, data: bytes) -> str:
         text = html_text(text)
     elif name.endswith((".jsonl", ".ndjson")):
         text = "\n\n".join(_json_lines(filename, text))
+    text = text.encode("utf-8", "replace").decode()  # escaped halves of surrogate pairs are not Unicode
     if not text.strip():
         raise DataError(f"'{filename}' has no text")
     return text

@@ -43,8 +43,8 @@ class ServedTool(Protocol):
 
 
 def text_argument(arguments: Mapping[str, Any], name: str) -> str:
-    """An argument that should be a text. Raises ToolFailed."""
+    """An argument that should be a text, as UTF-8 can hold it. Raises ToolFailed."""
     value = arguments.get(name)
     if not isinstance(value, str) or not value.strip():
         raise ToolFailed(f"the argument '{name}' should be a text that is not empty")
-    return value
+    return value.encode("utf-8", "replace").decode()

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 from commonweal.core.errors import UserError
 
 MOST_TOOLS = 8
-_Id = Annotated[str, Field(min_length=1, max_length=120)]
+_Id = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,120}$")]
 
 
 class _Wanted(BaseModel):

@@ -15,8 +15,12 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from commonweal.core.blobs import Blobs
+from commonweal.core.clock import Clock
 from commonweal.core.completion import Message
+from commonweal.core.database import Database
 from commonweal.core.errors import NotFound, Refused, UserError
+from commonweal.core.sandbox import find_sandbox
 from commonweal.core.streaming import Ended, Event, Piece
 from commonweal.serve.desk import Ask, Desk
 from commonweal.serve.retrieval.citing import Citation, citations, passage_json, with_passages
@@ -52,6 +56,12 @@ class Workbench:
     library: Library
     databases: Databases
     room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(max(2, os.cpu_count() or 1)))
+
+    @classmethod
+    def make(cls, desk: Desk, database: Database, blobs: Blobs, clock: Clock) -> Workbench:
+        """With a jail for queries, where this machine has one."""
+        library = Library(database=database, blobs=blobs, clock=clock)
+        return cls(desk=desk, library=library, databases=Databases(blobs, find_sandbox()))
 
     def equipped(self, wants: Sequence[Wants]) -> Equipped:
         return Equipped(bench=self, wants=tuple(wants))

@@ -325,7 +325,7 @@ def test_methods_and_extensions_are_told_back(tuning: Api, tuner: Tuner) -> None
     job = create(
         client,
         method={"type": "dpo", "dpo": {"hyperparameters": {"beta": 0.3, "n_epochs": "auto"}}},
-        extra_body={"commonweal": {"lora": False, "rank": 4, "budget": 0.5}},
+        extra_body={"commonweal": {"lora": False, "budget": 0.5}},
     )
     assert job.method.type == "dpo"
     assert job.method.dpo.hyperparameters.beta == 0.3

@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.routing import BaseRoute, Match
-from starlette.types import Message
+from starlette.types import Message, Scope
 
 from commonweal.core.ids import new_id
 from commonweal.serve.api.complaints import ApiError, Complaint, complaint
@@ -106,16 +106,25 @@ def too_large(largest: int) -> HTTPException:
     return HTTPException(413, f"The body is larger than {largest} bytes.")
 
 
+_WORDS: Final = {
+    400: "The request is invalid",
+    401: "No key, or a wrong one",
+    404: "No such thing, for this account",
+    409: "Not in this state",
+    413: "The body is too large",
+    429: "Too many requests, an overload, or no credits",
+    503: "Nobody serves the model now",
+}
+
+
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """A route's ``responses`` for OpenAPI."""
-    words = {
-        400: "The request is invalid",
-        401: "No key, or a wrong one",
-        404: "No such thing, for this account",
+    """A route's ``responses`` for OpenAPI: the errors that it can be expected to answer with, and that any other error
+    has the same shape (so FastAPI does not promise a 422)."""
+    known: dict[int | str, str] = {status: _WORDS.get(status, "Error") for status in statuses}
+    return {
+        status: {"model": OpenAIError, "description": words}
+        for status, words in {**known, "default": "Any error"}.items()
     }
-    words |= {409: "Not in this state", 413: "The body is too large"}
-    words |= {429: "Too many requests, an overload, or no credits", 503: "Nobody serves the model now"}
-    return {status: {"model": OpenAIError, "description": words.get(status, "Error")} for status in statuses}
 
 
 async def unknown_route(request: Request) -> Response:
@@ -127,12 +136,18 @@ async def unknown_route(request: Request) -> Response:
     raise HTTPException(404, f"Unknown request URL: {path}. Please check the URL for typos.")
 
 
+class _Rest(OpenAIRoute):
+    """Every path under ``/v1``, one with a line break too, which no pattern of a path matches."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] == "http" and scope["path"].startswith("/v1/"):
+            return Match.FULL, {"endpoint": self.endpoint, "path_params": {}}
+        return Match.NONE, {}
+
+
 def refuse_the_rest(app: FastAPI) -> None:
     """Answer what no route under ``/v1`` answers, in OpenAI's shape. Called after all routers are included."""
-    route = OpenAIRoute(
-        "/v1/{path:path}",
-        unknown_route,
-        methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"],
-        include_in_schema=False,
+    methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
+    app.router.routes.append(
+        _Rest("/v1/{path:path}", unknown_route, methods=methods, include_in_schema=False)
     )
-    app.router.routes.append(route)

@@ -36,8 +36,9 @@ class Rates:
         """Count a request of so many tokens. Raises ApiError (429) where that is more than the account may."""
         if not self._limiter.hit(self._requests, account):
             raise self._refusal(account, self._requests, "requests")
-        if not self._limiter.hit(self._tokens, account, cost=tokens):
+        if not self._limiter.test(self._tokens, account, cost=tokens):  # what is refused is not counted
             raise self._refusal(account, self._tokens, "tokens")
+        self._limiter.hit(self._tokens, account, cost=tokens)
 
     def charge(self, account: str, tokens: int) -> None:
         """Count tokens that were made, after the fact."""

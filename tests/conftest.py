@@ -8,14 +8,18 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
 import sqlalchemy as sa
+from fastapi import FastAPI
 
+from commonweal.app import HubSettings, build
 from commonweal.core.blobs import Blobs, open_blobs
 from commonweal.core.database import Database, connect, start_embedded
+from commonweal.pool.wire import PREFIX
 
 _numbers = itertools.count()
 _connect = socket.socket.connect
@@ -56,6 +60,21 @@ def database(database_url: str) -> Iterator[Database]:
     database = connect(database_url)
     yield database
     database.close()
+
+
+@pytest.fixture(scope="session")
+def pool_app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    """The pool's half of the hub's routes. Only looked at, never started."""
+    nowhere: Any = SimpleNamespace(dsn=lambda: "")
+    settings = HubSettings(folder=tmp_path_factory.mktemp("app"))
+    app = build(nowhere, open_blobs("memory://"), {}, settings)
+    included = [route for route in app.router.routes if hasattr(route, "original_router")]
+    for route in included:
+        paths = [inner.path for inner in route.original_router.routes if hasattr(inner, "path")]
+        if not any(path.startswith(PREFIX) for path in paths):
+            app.router.routes.remove(route)
+    assert len(included) > 5
+    return app
 
 
 @pytest.fixture

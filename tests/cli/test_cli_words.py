@@ -22,10 +22,12 @@ import typer.main
 
 from commonweal.cli import app, main
 
-COMMANDS = ("hub", "join", "train", "jobs", "status", "members", "credits", "keys", "demo")
+COMMANDS = ("hub", "join", "train", "jobs", "models", "status", "members", "credits", "keys", "demo")
 COMMANDS += ("eval", "leaderboard", "compare", "release", "refresh", "import-helm")
+MODELS_COMMANDS = ("publish", "retire")
 JOBS_COMMANDS = ("show", "pause", "resume", "cancel", "export")
 EVERY = [(), *((c,) for c in COMMANDS), *(("jobs", c) for c in JOBS_COMMANDS)]
+EVERY += [("models", c) for c in MODELS_COMMANDS]
 WITHOUT_JSON = {"demo"}
 
 NOBODY = "http://127.0.0.1:1"
@@ -100,6 +102,7 @@ def test_these_are_the_commands() -> None:
     """Few commands: whoever adds one says so here."""
     commands = group().commands
     assert tuple(sorted(commands)) == tuple(sorted(COMMANDS))
+    assert tuple(sorted(commands["models"].commands)) == MODELS_COMMANDS  # type: ignore[attr-defined]
     assert tuple(sorted(commands["jobs"].commands)) == tuple(sorted(JOBS_COMMANDS))  # type: ignore[attr-defined]
 
 

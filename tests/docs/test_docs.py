@@ -15,9 +15,9 @@ from typing import Any, cast
 
 import pytest
 import typer
+from fastapi import FastAPI
 
 from commonweal import cli, console
-from commonweal.app import HubSettings, build
 from commonweal.evals import reference
 from commonweal.evals.scenarios.toml import load_scenario
 from commonweal.ledger.export import verify_export
@@ -29,8 +29,9 @@ PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 GENERATED = {"bench/results.md"}
 """Written by `make bench`; a checkout may be without it."""
 
-COMMANDS = ["hub", "join", "train", "jobs", "status", "members", "credits", "keys", "demo"]
+COMMANDS = ["hub", "join", "train", "jobs", "models", "status", "members", "credits", "keys", "demo"]
 COMMANDS += ["eval", "leaderboard", "compare", "release", "refresh", "import-helm"]
+MODELS_COMMANDS = ["publish", "retire"]
 JOBS_COMMANDS = ["show", "pause", "resume", "cancel", "export"]
 ABSENT = "–"
 
@@ -211,10 +212,11 @@ SHARED = table(sections(ROOT / "README.md").get("Commands", ""), "option")
 def test_the_commands_are_few() -> None:
     commands = dict(walk(cli.app))
     assert [name for name in commands if " " not in name] == [
-        *(name for name in COMMANDS if name != "jobs"),
+        *(name for name in COMMANDS if name not in ("jobs", "models")),
         "jobs",
+        "models",
     ]
-    assert [name.split()[1] for name in commands if " " in name] == JOBS_COMMANDS
+    assert [name.split()[1] for name in commands if " " in name] == JOBS_COMMANDS + MODELS_COMMANDS
 
 
 def test_the_readme_lists_the_commands() -> None:
@@ -338,10 +340,9 @@ def test_the_files_shown_can_be_read(page: Path, block: str, tmp_path: Path) -> 
 
 
 @pytest.fixture(scope="module")
-def openapi() -> dict[str, Any]:
-    """The hub's own description. It needs no database as long as nobody starts it."""
-    app = build(cast(Any, None), cast(Any, None), {}, HubSettings(folder=Path("unused")))
-    return app.openapi()
+def openapi(pool_app: FastAPI) -> dict[str, Any]:
+    """The pool's own description of itself."""
+    return pool_app.openapi()
 
 
 def operations(openapi: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -80,7 +80,13 @@ def join(
     memory: Annotated[str, typer.Option(help="Memory to use at most, such as 4GB.")] = "",
     hours: Annotated[str, typer.Option(help="When to work, such as 22-7.")] = "",
     upload_limit: Annotated[str, typer.Option(help="Upload speed at most, such as 10mbit.")] = "",
-    roles: Annotated[str, typer.Option(help="What to be used for, separated by commas.")] = "train",
+    roles: Annotated[str, typer.Option(help="What to be used for: train, serve, or both.")] = "train,serve",
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="Serve with an OpenAI-compatible server that runs here, such as http://127.0.0.1:8080/v1."
+        ),
+    ] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     max_load: Annotated[
         float, typer.Option(min=0, max=1, help="Pause while others use more of the machine; 1 for never.")
@@ -102,6 +108,7 @@ def join(
         hours=hours,
         upload_limit=upload_limit,
         roles=roles,
+        engine=engine,
         device=device,
         max_load=max_load,
         on_battery=on_battery,
@@ -110,7 +117,8 @@ def join(
     if service:
         lending.write_service(wishes, [arg for arg in sys.argv[1:] if arg != "--service"])
     else:
-        need_torch("lend this machine for training")
+        if not engine or "train" in roles:
+            need_torch("lend this machine")
         lending.lend(wishes)
 
 
@@ -161,12 +169,16 @@ def members(
     key: KeyOption = "",
     ban: Annotated[str, typer.Option(help="Give this member no more work.")] = "",
     unban: Annotated[str, typer.Option(help="Give this member work again.")] = "",
+    trust: Annotated[str, typer.Option(help="Let this member see prompts that demand trust.")] = "",
+    distrust: Annotated[str, typer.Option(help="Let it see such prompts no more.")] = "",
     json_: JsonOption = False,
 ) -> None:
     """The machines of the pool."""
     with reached(hub, key) as client:
         for member in filter(None, (ban, unban)):
             client.ban(member, banned=member == ban)
+        for member in filter(None, (trust, distrust)):
+            client.trust(member, trusted=member == trust)
         show(client.members(), console.members_table, json_)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 from commonweal import __version__, console
+from commonweal.commands import answering
 from commonweal.core.clock import SystemClock
 from commonweal.core.errors import NotAuthorized, UserError
 from commonweal.core.work import Executor
@@ -28,6 +29,7 @@ from commonweal.pool.worker.options import AgentOptions
 from commonweal.pool.worker.patience import Stopped
 from commonweal.pool.worker.signals import stop_on_signals
 from commonweal.pool.worker.store import Store
+from commonweal.serve.worker.member import Told
 from commonweal.train.spec import UNIT_KIND
 
 
@@ -44,6 +46,7 @@ class Wishes:
     hours: str
     upload_limit: str
     roles: str
+    engine: str
     device: str
     max_load: float
     on_battery: bool
@@ -55,8 +58,8 @@ def lend(wishes: Wishes) -> None:
     options = _options(wishes)
     machine.give_way()
     machine.use_threads(options.threads)
-    with _joined(wishes, options) as (agent, stop), suppress(Stopped):
-        agent.run(stop)
+    with _joined(wishes, options) as lent, suppress(Stopped), _serving(lent, wishes, options):
+        lent.agent.run(lent.stop)
 
 
 def write_service(wishes: Wishes, arguments: Sequence[str]) -> None:
@@ -87,16 +90,32 @@ def _without_token(arguments: Sequence[str]) -> list[str]:
     return kept
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lent:
+    """A machine that is a member: its agent, the event that ends it (ctrl-c sets it), and who hears what happens."""
+
+    agent: Agent
+    stop: threading.Event
+    url: str
+    key: str
+    listeners: list[events.Listener]
+
+
 @contextmanager
-def _joined(wishes: Wishes, options: AgentOptions) -> Iterator[tuple[Agent, threading.Event]]:
-    """The agent of a machine that is a member, and the event that ends it (ctrl-c sets it)."""
+def _joined(wishes: Wishes, options: AgentOptions) -> Iterator[_Lent]:
+    """This machine as a member. Raises NotAuthorized without a token where it is none yet."""
     device = machine.choose_device(options.device)
     machine.bound_memory(device, options.memory)
     stop = threading.Event()
     client = HubClient(wishes.url, version=__version__)
-    show = _show_json if wishes.json else _show
+    listeners: list[events.Listener] = [_show_json if wishes.json else _show]
+
+    def tell(event: events.Event) -> None:
+        for listener in tuple(listeners):
+            listener(event)
+
     with Store(wishes.state, options.cache_bytes) as store, stop_on_signals(stop):
-        agent = Agent(client, _executors(wishes, options, device), options, store, SystemClock(), show)
+        agent = Agent(client, _executors(wishes, options, device), options, store, SystemClock(), tell)
         known = store.identity(client.url)
         if known is None and not wishes.token:
             raise NotAuthorized(
@@ -106,8 +125,54 @@ def _joined(wishes: Wishes, options: AgentOptions) -> Iterator[tuple[Agent, thre
         platform = machine.measure(device, options.threads) if known is None else {}
         with suppress(Stopped):
             agent.join(token=wishes.token, name=wishes.name, platform=platform, stop=stop)
-            yield agent, stop
+            identity = store.identity(client.url)
+            assert identity is not None, "who has joined has an identity"
+            yield _Lent(agent=agent, stop=stop, url=client.url, key=identity.key, listeners=listeners)
     client.close()
+
+
+@contextmanager
+def _serving(lent: _Lent, wishes: Wishes, options: AgentOptions) -> Iterator[None]:
+    """Answer beside the other work, if that is wanted. What is begun is finished at the end."""
+    if answering.ROLE not in options.roles:
+        yield
+        return
+    device = machine.choose_device(options.device)
+    memory = machine.free_memory(device, options.memory)
+    part = answering.Answering(
+        answering.Lent(
+            url=lent.url,
+            folder=wishes.state / "models",
+            memory=memory if options.roles == (answering.ROLE,) else memory // 2,
+            threads=options.threads,
+            device=device,
+            server=wishes.engine,
+        ),
+        lambda: lent.key,
+        _told_json if wishes.json else _tell,
+    )
+    part.start()
+    lent.listeners.append(part.heard)
+    try:
+        yield
+    finally:
+        lent.listeners.remove(part.heard)
+        part.stop()
+
+
+def _told_json(told: Told) -> None:
+    console.print_json_line(
+        {"event": f"serving_{told.what}", "message": told.message, "seconds": told.seconds}
+    )
+
+
+def _tell(told: Told) -> None:
+    text = {
+        "connected": "serving: asks come over one connection to the hub",
+        "away": f"[yellow]serving waits[/] {told.seconds:.0f} s: {console.safe(told.message)}",
+        "left": f"serving has ended{': ' + console.safe(told.message) if told.message else ''}",
+    }[told.what]
+    console.out.print(f"[dim]{console.ago(SystemClock().now())}[/] {text}")
 
 
 def _options(wishes: Wishes) -> AgentOptions:
@@ -135,9 +200,9 @@ def _roles(text: str) -> tuple[wire.Role, ...]:
 
 
 def _executors(wishes: Wishes, options: AgentOptions, device: str) -> dict[str, ExecutorFactory]:
-    """Only these ever run, whatever a hub asks for. What they need is imported now: it takes seconds, for which the
-    others would wait if it were done in the first round."""
-    if importlib.util.find_spec("torch") is None:
+    """What computes units. Only these ever run, whatever a hub asks for. What they need is imported now: it takes
+    seconds, for which the others would wait if it were done in the first round."""
+    if "train" not in options.roles or importlib.util.find_spec("torch") is None:
         return {}
     importlib.import_module("commonweal.train.executor")
     return {UNIT_KIND: partial(_train_executor, wishes.state / "sessions", options.threads, device)}

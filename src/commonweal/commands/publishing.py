@@ -24,7 +24,7 @@ class Models:
 
     def __init__(self, url: str, key: str, *, transport: httpx.BaseTransport | None = None) -> None:
         self._http = httpx.Client(
-            base_url=f"{url}/serve/v1/models",
+            base_url=f"{url}/serve/v1",
             headers={"Authorization": f"Bearer {key}"},
             timeout=_TIMEOUT,
             transport=transport,
@@ -34,11 +34,11 @@ class Models:
         self._http.close()
 
     def every(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._call("GET", "")
+        found: list[dict[str, Any]] = self._call("GET", "/models")
         return found
 
     def retire(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._call("DELETE", f"/{name}")
+        found: dict[str, Any] = self._call("DELETE", f"/models/{name}")
         return found
 
     def publish(
@@ -51,7 +51,7 @@ class Models:
         lineage: dict[str, Any],
     ) -> dict[str, Any]:
         body = {"name": name, "files": files, "base": base, "public": public, "lineage": lineage}
-        made: dict[str, Any] = self._call("POST", "", body)
+        made: dict[str, Any] = self._call("POST", "/models", body)
         return made
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:

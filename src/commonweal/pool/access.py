@@ -108,9 +108,9 @@ def _revoked_by(connection: sa.Connection, owner: str, request: str | None) -> i
     return connection.execute(count).scalar_one()
 
 
-def register(connection: sa.Connection, body: wire.Register, now: float) -> wire.Registered:
-    """Enter a machine as a member. A repeated request gets the same member with a fresh key (the first reply
-    was lost, and with it the only copy of the first key)."""
+def register(connection: sa.Connection, body: wire.Register, by: Caller, now: float) -> wire.Registered:
+    """Enter a machine as a member, brought by the account of ``by``. A repeated request gets the same member with a
+    fresh key (the first reply was lost, and with it the only copy of the first key)."""
     row = connection.execute(
         insert(members)
         .values(
@@ -122,6 +122,7 @@ def register(connection: sa.Connection, body: wire.Register, now: float) -> wire
             joined=now,
             last_seen=now,
             request_id=body.request_id,
+            owner=by.owner,
         )
         .on_conflict_do_update(index_elements=["request_id"], set_={"last_seen": now})
         .returning(members.c.id)

@@ -1,4 +1,4 @@
-"""The pool as people see it: its members and its totals. Reads only."""
+"""The pool as people see it: its members and its totals, and the operator's word on a member."""
 
 from __future__ import annotations
 
@@ -35,13 +35,24 @@ def ban(connection: sa.Connection, member: str, *, banned: bool, now: float) -> 
         sa.select(members.c.state).where(here).with_for_update(key_share=True)
     ).scalar()
     if state is None:
-        raise NotFound(f"no member {member}", hint="see them all with: commonweal members")
+        raise _unknown(member)
     if banned == (state == "banned"):
         return
     connection.execute(members.update().where(here).values(state="banned" if banned else "left"))
     if banned:
         for row in _lent_to(connection, member):
             requeue(connection, row, outcome="banned", now=now)
+
+
+def trust(connection: sa.Connection, member: str, *, trusted: bool) -> None:
+    """The operator's word for a machine. Raises NotFound."""
+    found = connection.execute(members.update().where(members.c.id == member).values(trusted=trusted))
+    if not found.rowcount:
+        raise _unknown(member)
+
+
+def _unknown(member: str) -> NotFound:
+    return NotFound(f"no member {member}", hint="see them all with: commonweal members")
 
 
 def _lent_to(connection: sa.Connection, member: str) -> Sequence[sa.Row[Any]]:
@@ -83,6 +94,8 @@ def _view(row: sa.Row[Any], now: float) -> wire.MemberRow:
         reputation=row.reputation,
         accepted=row.accepted,
         refused=row.refused,
+        owner=row.owner,
+        trusted=row.trusted,
         upload=row.upload,
         download=row.download,
         free_memory=row.free_memory,

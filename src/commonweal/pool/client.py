@@ -112,6 +112,9 @@ class PoolClient:
     def members(self) -> list[wire.MemberRow]:
         return self._call("GET", "/members", list[wire.MemberRow])
 
+    def trust(self, member: str, *, trusted: bool) -> None:
+        self._send("POST", f"/members/{member}/trust", json={"trusted": trusted})
+
     def ban(self, member: str, *, banned: bool) -> None:
         self._send("POST", f"/members/{member}/ban", json={"banned": banned})
 

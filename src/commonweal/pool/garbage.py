@@ -1,9 +1,9 @@
 """The collection of garbage: blobs that nothing names any more.
 
 What names a blob: a job's specification (while the job is there), its current state and checkpoints, the results of
-units that are not folded yet, and whatever those say who are asked besides (served models, files). Everything else goes once it is old enough that no upload or fold
-under way can be about to name it; storing a blob again makes it new again (see
-:meth:`commonweal.core.blobs.Blobs.keep`).
+units that are not folded yet, and whatever those say who are asked besides (served models, files). Everything else goes
+once it is old enough that no upload or fold under way can be about to name it; storing a blob again makes it new again
+(see :meth:`commonweal.core.blobs.Blobs.keep`).
 """
 
 from __future__ import annotations

@@ -45,6 +45,8 @@ members = sa.Table(
     sa.Column("accepted", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("refused", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("request_id", sa.Text, nullable=False, unique=True),
+    sa.Column("owner", sa.Text, nullable=False, server_default="", doc="the account whose key registered it"),
+    sa.Column("trusted", sa.Boolean, nullable=False, server_default="false", doc="the operator's word"),
     sa.Index("ix_members_last_seen", "last_seen"),
 )
 

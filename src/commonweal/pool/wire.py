@@ -242,6 +242,8 @@ class MemberRow(Body):
     reputation: float
     accepted: int
     refused: int
+    owner: str = ""
+    trusted: bool = False
     upload: float | None
     download: float | None
     free_memory: int

@@ -91,6 +91,28 @@ def examined(
     )
 
 
+def fronted(
+    name: str, *, owner: str, public: bool, parameters: int, window: int, quantization: str, now: float
+) -> ServedModel:
+    """A model that stands behind a server of its owner's. There are no files to read, so its name, size and
+    quantization are the owner's word; members that front the same are one model, and audits compare their answers."""
+    price_in, price_out = prices_of(parameters)
+    return ServedModel(
+        name=name,
+        kind="fronted",
+        owner=owner,
+        public=public,
+        files={},
+        identity=identity_of({}, base=f"fronted:{name}", quantization=quantization),
+        quantization=quantization,
+        parameters=parameters,
+        window=window,
+        price_in=price_in,
+        price_out=price_out,
+        created=now,
+    )
+
+
 def _adapter(
     blobs: Blobs,
     name: str,

@@ -94,5 +94,5 @@ def _require(*roles: Role) -> Callable[..., Caller]:
 ReaderOfTheBooks = Annotated[None, Depends(_read_the_books)]
 Anyone = Annotated[Caller, Depends(_require("admin", "user", "member"))]
 Member = Annotated[Caller, Depends(_require("member"))]
-Joiner = Annotated[Caller, Depends(_require("join", "admin"))]
+Joiner = Annotated[Caller, Depends(_require("join", "user", "admin"))]
 Admin = Annotated[Caller, Depends(_require("admin"))]

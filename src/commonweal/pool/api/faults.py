@@ -100,10 +100,12 @@ def install(app: FastAPI) -> None:
 
 
 class LimitBody:
-    """Refuses bodies above a size before they are read into memory. Uploads are streamed and exempt; a job may
-    name many blobs, so its limit is larger."""
+    """Refuses bodies above a size before they are read into memory. Routes that count by themselves are exempt (uploads
+    are streamed); a job may name many blobs, so its limit is larger."""
 
-    def __init__(self, app: ASGIApp, largest: int, exempt: str, larger: Mapping[str, int]) -> None:
+    def __init__(
+        self, app: ASGIApp, largest: int, exempt: str | tuple[str, ...], larger: Mapping[str, int]
+    ) -> None:
         self._app = app
         self._largest = largest
         self._exempt = exempt

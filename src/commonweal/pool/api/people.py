@@ -40,6 +40,13 @@ def ban(member: MemberId, hub: HubDep, _: Admin, banned: Annotated[bool, Body(em
         census.ban(connection, member, banned=banned, now=hub.clock.now())
 
 
+@router.post("/members/{member}/trust", status_code=204, responses=documented(NotFound))
+def trust(member: MemberId, hub: HubDep, _: Admin, trusted: Annotated[bool, Body(embed=True)] = True) -> None:
+    """Let a member answer requests that demand trusted machines, and look over others' answers; or no more."""
+    with hub.database.transaction() as connection:
+        census.trust(connection, member, trusted=trusted)
+
+
 @router.post("/keys", status_code=201, responses=documented(Conflict))
 def new_key(body: wire.NewKey, hub: HubDep, caller: Admin) -> wire.Key:
     """A new key: for machines to join with, for a user, or for another operator. Shown once."""

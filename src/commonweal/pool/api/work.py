@@ -58,11 +58,12 @@ def hello(hub: HubDep) -> wire.Hello:
 
 
 @router.post("/members", status_code=201, responses=documented(ClientTooOld))
-def join(body: wire.Register, hub: HubDep, _: Joiner) -> wire.Registered:
-    """Register a machine with a join token; the reply holds its own key, shown once."""
+def join(body: wire.Register, hub: HubDep, caller: Joiner) -> wire.Registered:
+    """Register a machine with a join token, or with one's own key: a machine serves its owner first and for nothing.
+    The reply holds its own key, shown once."""
     _check_version(body.client_version)
     with hub.database.transaction() as connection:
-        registered = register(connection, body, hub.clock.now())
+        registered = register(connection, body, caller, hub.clock.now())
         accounts.open_member(connection, registered.member)
         return registered
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from commonweal.core.errors import NotAuthorized
 from commonweal.core.hashing import BlobHash
 from commonweal.serve import catalogue, publishing
-from commonweal.serve.api.context import Caller, ServeDep
+from commonweal.serve.api.context import Caller, ServeDep, secret_in
 from commonweal.serve.api.errors import OpenAIRoute
 from commonweal.serve.catalogue import ServedModel
 
@@ -70,6 +71,38 @@ def publish(body: NewModel, serve: ServeDep, caller: Caller) -> ModelView:
         public=body.public,
         lineage=body.lineage,
         find_base=find_base,
+        now=serve.clock.now(),
+    )
+    with serve.database.transaction() as connection:
+        return view(catalogue.publish(connection, model))
+
+
+class FrontedModel(BaseModel):
+    """A model behind a server that a member fronts. ``parameters`` sets its price."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=120)
+    parameters: int = Field(default=1_000_000_000, ge=1, le=10**14)
+    window: int = Field(default=4096, ge=1, le=2**31 - 1)
+    quantization: str = Field(default="unknown", pattern="^[A-Za-z0-9._-]{1,40}$")
+
+
+@router.post("/fronted", status_code=201)
+def front(body: FrontedModel, serve: ServeDep, request: Request, caller: Caller) -> ModelView:
+    """Publish what the calling member's own server answers as. A machine of the operator's (or one that the operator
+    trusts) publishes it for everybody, under its plain name; any other for its owner alone, as OWNER/NAME."""
+    if caller.role != "member":
+        raise NotAuthorized("only a member fronts a server", hint="commonweal join URL --engine SERVER")
+    lender = request.app.state.gateway.identify(secret_in(request.headers))
+    name = body.name if lender.trusted else f"{lender.owner.partition(':')[2] or lender.member}/{body.name}"
+    model = publishing.fronted(
+        name,
+        owner=lender.owner or lender.account,
+        public=lender.trusted,
+        parameters=body.parameters,
+        window=body.window,
+        quantization=body.quantization,
         now=serve.clock.now(),
     )
     with serve.database.transaction() as connection:

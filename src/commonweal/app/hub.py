@@ -1,4 +1,4 @@
-"""The hub, wired together: database, blobs, routes, and the two loops that keep it going.
+"""The hub, wired together: database, blobs, routes, and the loops that keep it going.
 
 ``build`` makes an ASGI application from settings; ``serve`` runs it. A hub process holds no state: run as many
 as you like on one database and one store. Job factories and executors are handed in by name, so that nothing
@@ -12,7 +12,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 
 from commonweal import __version__
+from commonweal.app import serving
 from commonweal.core.blobs import Blobs
 from commonweal.core.clock import Clock, SystemClock
 from commonweal.core.database import Database
@@ -41,6 +42,8 @@ from commonweal.pool.foreman import Fault, Foreman, ForemanOptions, no_fault
 from commonweal.pool.leases import DONE_CHANNEL, WORK_CHANNEL
 from commonweal.pool.proof import Prover, replay
 from commonweal.pool.waiting import WaitingRoom, listen, parse_announcement
+from commonweal.serve.api.context import ServeOptions
+from commonweal.serve.tuning.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +57,7 @@ class HubSettings:
     """``tick_seconds``: how often the foreman looks, when nothing wakes it. ``keep_orphans_seconds``: how long a
     blob that nothing names is kept; ``keep_parts_seconds``: how long an upload that nobody goes on with.
     ``upload_quota``: the bytes that an account may have uploaded and nothing names yet. ``strangers_a_minute``: how
-    many calls without a valid key an address may make."""
+    many calls without a valid key an address may make. ``serve``: the limits of the API under ``/v1``."""
 
     folder: Path
     heartbeat_seconds: float = 10.0
@@ -66,6 +69,7 @@ class HubSettings:
     strangers_a_minute: int = 600
     first_issue: int = 1_000_000 * 1_000_000
     fold: bool = True
+    serve: ServeOptions = field(default_factory=ServeOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +103,9 @@ def build(
     *,
     clock: Clock | None = None,
     fault: Fault = no_fault,
+    trainer: Trainer | None = None,
 ) -> FastAPI:
-    """The hub as an ASGI application. Its loops start and stop with it."""
+    """The hub as an ASGI application. Its loops start and stop with it. Without a ``trainer`` it fine-tunes nothing."""
     clock = clock or SystemClock()
     hub = Hub(
         database=database,
@@ -119,9 +124,11 @@ def build(
         version=__version__,
     )
 
+    half = serving.make(hub, settings.serve, trainer)
+
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with _running(hub, settings, fault):
+        async with _running(hub, settings, fault), half.running():
             yield
 
     app = FastAPI(
@@ -140,7 +147,7 @@ def build(
     app.add_middleware(
         faults.LimitBody,
         largest=LARGEST_BODY,
-        exempt=f"{wire.PREFIX}/uploads/",
+        exempt=(f"{wire.PREFIX}/uploads/", *serving.PREFIXES),
         larger={f"{wire.PREFIX}/jobs": LARGEST_JOB},
     )
     app.add_middleware(
@@ -148,6 +155,7 @@ def build(
     )
     for routes in (work_routes, blob_routes, job_routes, people_routes, credit_routes):
         app.include_router(routes.router)
+    serving.enter(app, half)
     return app
 
 
@@ -197,7 +205,9 @@ def _collect(hub: Hub, settings: HubSettings, stop: threading.Event) -> None:
     """Now and then, delete the blobs that nothing names any more."""
     while not stop.wait(min(300.0, settings.keep_orphans_seconds)):
         try:
-            garbage.collect(hub.database, hub.blobs, hub.clock.now(), settings.keep_orphans_seconds)
+            garbage.collect(
+                hub.database, hub.blobs, hub.clock.now(), settings.keep_orphans_seconds, serving.NAMED
+            )
             garbage.sweep(hub.options.incoming, hub.clock.now(), settings.keep_parts_seconds)
             garbage.forget_abandoned(hub.database, hub.blobs, hub.clock.now(), settings.keep_parts_seconds)
         except Exception as error:  # the next collection may go better; nothing else depends on it

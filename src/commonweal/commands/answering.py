@@ -1,0 +1,137 @@
+"""The serving half of ``commonweal join``: models of the pool in this process, or a server that already runs here.
+
+It serves while the machine may work, beside the training half: what pauses the one pauses the other. A pause takes no
+answers that have not begun, and finishes the others.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from commonweal import __version__
+from commonweal.core.errors import UserError
+from commonweal.core.hashing import BlobHash
+from commonweal.pool.client import PoolClient
+from commonweal.pool.worker import events
+from commonweal.pool.worker.answers import check, reached
+from commonweal.serve.gateway.frames import ModelSpec
+from commonweal.serve.worker.engine import Engine
+from commonweal.serve.worker.member import ServeSettings, ServingMember, Told
+
+ROLE = "serve"
+SLOTS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lent:
+    """What of the machine is for serving. ``memory`` is bytes for all models together; ``server`` the address of an
+    OpenAI-compatible server to front, or ''."""
+
+    url: str
+    folder: Path
+    memory: int
+    threads: int | None
+    device: str
+    server: str = ""
+
+
+class Answering:
+    """Started once the machine is a member, stopped with it. ``heard`` takes the agent's events."""
+
+    def __init__(self, lent: Lent, key: Callable[[], str], told: Callable[[Told], None]) -> None:
+        self._lent, self._key, self._told = lent, key, told
+        self._member: ServingMember | None = None
+        self._changing = threading.Lock()
+
+    def start(self) -> None:
+        """Serve from now on. Raises UserError for a server that has no models, and Unavailable where none answers."""
+        with self._changing:
+            if self._member is not None:
+                self._member.stop()
+            self._member = self._made()
+            self._member.start()
+
+    def stop(self) -> None:
+        """Leave, and wait for what is being answered."""
+        with self._changing:
+            if self._member is not None:
+                self._member.stop()
+                self._member = None
+
+    def heard(self, event: events.Event) -> None:
+        """A pause and its end, each beside the thread that tells of them."""
+        if isinstance(event, events.Paused):
+            threading.Thread(target=self.stop, name="serve-pauses", daemon=True).start()
+        elif isinstance(event, events.Resumed):
+            threading.Thread(target=self.start, name="serve-resumes", daemon=True).start()
+
+    def _made(self) -> ServingMember:
+        lent, key = self._lent, self._key()
+        engine, served = self._front(key) if lent.server else (self._local(), ())
+        settings = ServeSettings(
+            url=lent.url,
+            key=key,
+            folder=lent.folder,
+            memory=lent.memory,
+            slots=SLOTS,
+            name="fronted" if lent.server else "transformers",
+            loads=not lent.server,
+            served=served,
+        )
+        return ServingMember(settings, engine, _getter(lent.url, key), told=self._told)
+
+    def _local(self) -> Engine:
+        from commonweal.models.engine.local import LocalEngine
+        from commonweal.models.engine.options import EngineOptions
+        from commonweal.serve.worker.local import LocalModels
+
+        options = EngineOptions(device=self._lent.device, threads=self._lent.threads or 0, slots=SLOTS)
+        return LocalModels(LocalEngine(options))
+
+    def _front(self, key: str) -> tuple[Engine, tuple[ModelSpec, ...]]:
+        from commonweal.commands.fronting import FrontedModels
+
+        engine = FrontedModels(self._lent.server)
+        names = engine.names()
+        if not names:
+            raise UserError(f"--engine: {self._lent.server} has no models", hint="start it with a model")
+        with httpx.Client(
+            base_url=self._lent.url, headers={"Authorization": f"Bearer {key}"}, timeout=30
+        ) as client:
+            served = tuple(_published(client, name) for name in names)
+        engine.rename({spec.identity: name for spec, name in zip(served, names, strict=True)})
+        return engine, served
+
+
+def _published(client: httpx.Client, name: str) -> ModelSpec:
+    with reached("the hub"):
+        response = client.post("/serve/v1/models/fronted", json={"name": name})
+    check(response)
+    model = response.json()
+    return ModelSpec(
+        name=model["name"],
+        identity=model["identity"],
+        kind=model["kind"],
+        files={},
+        quantization=model["quantization"],
+        parameters=model["parameters"],
+        window=model["window"],
+    )
+
+
+def _getter(url: str, key: str) -> Callable[[BlobHash], bytes]:
+    """Fetches blobs as the member, over a connection for each call: they are few, and called from any thread."""
+
+    def get(blob: BlobHash) -> bytes:
+        client = PoolClient(url, key, version=__version__)
+        try:
+            return client.get(blob)
+        finally:
+            client.close()
+
+    return get

@@ -94,23 +94,23 @@ class Answering:
         return LocalModels(LocalEngine(options))
 
     def _front(self, key: str) -> tuple[Engine, tuple[ModelSpec, ...]]:
-        from commonweal.commands.fronting import FrontedModels
+        from commonweal.commands.fronting import FrontedModels, names_at
 
-        engine = FrontedModels(self._lent.server)
-        names = engine.names()
+        names = names_at(self._lent.server)
         if not names:
             raise UserError(f"--engine: {self._lent.server} has no models", hint="start it with a model")
         with httpx.Client(
             base_url=self._lent.url, headers={"Authorization": f"Bearer {key}"}, timeout=30
         ) as client:
-            served = tuple(_published(client, name) for name in names)
-        engine.rename({spec.identity: name for spec, name in zip(served, names, strict=True)})
-        return engine, served
+            served = tuple(_published(client, name, window) for name, window in names.items())
+        by_identity = {spec.identity: name for spec, name in zip(served, names, strict=True)}
+        return FrontedModels(self._lent.server, by_identity), served
 
 
-def _published(client: httpx.Client, name: str) -> ModelSpec:
+def _published(client: httpx.Client, name: str, window: int | None) -> ModelSpec:
+    body = {"name": name} if window is None else {"name": name, "window": window}
     with reached("the hub"):
-        response = client.post("/serve/v1/models/fronted", json={"name": name})
+        response = client.post("/serve/v1/models/fronted", json=body)
     check(response)
     model = response.json()
     return ModelSpec(

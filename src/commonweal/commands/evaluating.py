@@ -12,15 +12,16 @@ import shlex
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Literal
 
 from commonweal import console
 from commonweal.commands.eval_board import board, estimates_table, evaluation_json
 from commonweal.commands.eval_display import display
 from commonweal.core.completion import Abilities, Completer, Completion, CompletionFailed, Request
-from commonweal.core.errors import NotAuthorized, Unavailable, UserError
+from commonweal.core.errors import CommonwealError, NotAuthorized, Unavailable, UserError
 from commonweal.core.sandbox import find_sandbox
 from commonweal.evals.adaptation import Adaptation
 from commonweal.evals.adapters.adapter import Adapter
@@ -30,10 +31,12 @@ from commonweal.evals.adapters.shots import choose_examples
 from commonweal.evals.adapters.tokens import TokenCounter
 from commonweal.evals.budget import Limits, Prices, Spent, check_limits, listed_prices
 from commonweal.evals.cache import CachedCompleter, RequestCache
-from commonweal.evals.completers.resolve import PROVIDERS, open_completer
+from commonweal.evals.completers.providers import PROVIDERS
+from commonweal.evals.completers.resolve import open_completer
 from commonweal.evals.estimate import estimate
 from commonweal.evals.evaluation import Evaluation, begun, evaluate
 from commonweal.evals.loading.loader import DataLoader
+from commonweal.evals.material import gather
 from commonweal.evals.measuring import Bench
 from commonweal.evals.metered import Metered
 from commonweal.evals.metrics.aggregate import Table
@@ -48,6 +51,8 @@ from commonweal.evals.scenario import Args, Scenario
 from commonweal.evals.scenarios.toml import load_scenario
 from commonweal.evals.spec import RunSpec
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalOptions:
@@ -56,16 +61,16 @@ class EvalOptions:
 
     home: Path
     out: Path
-    resume: Path | None
-    estimate: bool
-    limits: Limits
-    prices: Prices | None
-    failure_rate: float
-    concurrency: int
-    cache: Path | None
-    no_cache: bool
     key_of: Callable[[str], str | None]
-    json: bool
+    resume: Path | None = None
+    estimate: bool = False
+    limits: Limits = field(default_factory=Limits)
+    prices: Prices | None = None
+    failure_rate: float = 0.1
+    concurrency: int = 0
+    cache: Path | None = None
+    no_cache: bool = False
+    json: bool = False
 
 
 def run_eval(wishes: Wishes, options: EvalOptions) -> int:
@@ -102,14 +107,19 @@ def _run_eval(wishes: Wishes, options: EvalOptions) -> int:
     return exit_code(done)
 
 
-def evaluated(wishes: Wishes, options: EvalOptions) -> Evaluation:
-    """Evaluate into a new folder, and show nothing but how far it is."""
+def evaluated(wishes: Wishes, options: EvalOptions, spent: Spent, began: float) -> Evaluation:
+    """Evaluate into a new folder, and show nothing but how far it is. Limits count from ``began`` (of the monotonic
+    clock) and over all that was ``spent`` since, which this adds to."""
     with _told_once():
-        return _evaluated(wishes, options)
+        return _evaluated(wishes, options, spent, began)
 
 
-def _evaluated(wishes: Wishes, options: EvalOptions) -> Evaluation:
-    return asyncio.run(_evaluate(wishes, options, _prices(wishes, options)))
+def _evaluated(
+    wishes: Wishes, options: EvalOptions, spent: Spent | None = None, began: float | None = None
+) -> Evaluation:
+    spent = spent or Spent()
+    spent.prices = _prices(wishes, options)
+    return asyncio.run(_evaluate(wishes, options, spent, time.monotonic() if began is None else began))
 
 
 def _prices(wishes: Wishes, options: EvalOptions) -> Prices | None:
@@ -139,16 +149,18 @@ def exit_code(done: Evaluation) -> int:
     return 0 if done.status in ("done", "budget") else 1
 
 
-async def _evaluate(wishes: Wishes, options: EvalOptions, prices: Prices | None) -> Evaluation:
-    spent = Spent(prices=prices)
+async def _evaluate(wishes: Wishes, options: EvalOptions, spent: Spent, began: float) -> Evaluation:
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(_opened(wishes.model, options))
         tools = Tools(data_root=_data_root(wishes))
         if wishes.judge:
             judge = await stack.enter_async_context(_opened(wishes.judge, options))
             tools = replace(tools, judge=Metered(judge.completer, spent), judge_model=judge.model)
-        bench = _bench(wishes, options, prices, opened, tools, spent)
+        bench = _bench(wishes, options, opened, tools, spent, began)
         runs = planned(wishes, opened.model, opened.completer.abilities)
+        if any(run.spec.adaptation.method == "tools" for run in runs):
+            await _found_out("probe_tools", opened.inner)
+            runs = planned(wishes, opened.model, opened.completer.abilities)
         folder = options.resume or _new_folder(options.out, wishes, opened.model)
         await stack.enter_async_context(display(bench.progress, shown=not options.json))
         try:
@@ -160,10 +172,12 @@ async def _evaluate(wishes: Wishes, options: EvalOptions, prices: Prices | None)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Opened:
-    """A model that can be asked, its own name, and its tokens where it can count them."""
+    """A model that can be asked, its own name, and its tokens where it can count them. ``inner`` is the model behind
+    the cache."""
 
     completer: Completer
     model: str
+    inner: Completer
     tokens: TokenCounter | None = None
 
 
@@ -177,8 +191,8 @@ async def _opened(text: str, options: EvalOptions) -> AsyncIterator[_Opened]:
     if requests is not None:
         completer = CachedCompleter(inner, requests)
     try:
-        await _probe(inner)
-        yield _Opened(completer=completer, model=model, tokens=counter() if counter else None)
+        await _found_out("probe", inner)
+        yield _Opened(completer=completer, model=model, inner=inner, tokens=counter() if counter else None)
     finally:
         await completer.close()
         if requests is not None:
@@ -194,10 +208,10 @@ def _request_cache(text: str, options: EvalOptions) -> RequestCache | None:
     return RequestCache(path.expanduser()) if path else None
 
 
-async def _probe(completer: Completer) -> None:
+async def _found_out(name: Literal["probe", "probe_tools"], completer: Completer) -> None:
     """Let a model that can find out its abilities do so. Raises NotAuthorized and Unavailable in place of a failed
     completion: nothing can be asked at all."""
-    probe = getattr(completer, "probe", None)
+    probe = getattr(completer, name, None)
     if probe is None:
         return
     try:
@@ -254,7 +268,7 @@ def _no_sandbox() -> str:
 def _extra(adaptation: Adaptation) -> tuple[str, ...]:
     """Families that every scenario is measured by, beside its own; harm is looked for where a model writes freely."""
     wanted = ["calibration", "efficiency"]
-    if adaptation.method in ("generation", "tools"):
+    if adaptation.method in ("generation", "tools", "tools_by_text"):
         wanted += ["toxicity", "bias"]
     return tuple(name for name in wanted if name in FAMILIES)
 
@@ -262,16 +276,17 @@ def _extra(adaptation: Adaptation) -> tuple[str, ...]:
 def _bench(
     wishes: Wishes,
     options: EvalOptions,
-    prices: Prices | None,
     opened: _Opened,
     tools: Tools,
     spent: Spent,
+    began: float,
 ) -> Bench:
+    prices = spent.prices
     return Bench(
         completer=opened.completer,
         endpoint=wishes.model,
         judge=wishes.judge,
-        loader=DataLoader(_data_root(wishes), options.home / "data", wishes.seed),
+        loader=_loader(wishes, options),
         adapter=partial(_adapter, opened, _data_root(wishes)),
         table=partial(_table, prices),
         annotators=partial(_annotators, tools),
@@ -283,11 +298,33 @@ def _bench(
         wall=time.time,
         prices=prices,
         limits=options.limits,
-        began=time.monotonic(),
+        began=began,
         failure_rate=options.failure_rate,
         concurrency=options.concurrency,
         command=partial(_run_command, wishes),
     )
+
+
+def _loader(wishes: Wishes, options: EvalOptions) -> DataLoader:
+    return DataLoader(_data_root(wishes), options.home / "data", wishes.seed)
+
+
+def data_now(wishes: Wishes, options: EvalOptions) -> Callable[[Planned], str]:
+    """What gives the hash of the instances that a run would have now, "" where they cannot be read; each scenario is
+    read once."""
+    loader, found = _loader(wishes, options), dict[str, str]()
+
+    def rows(run: Planned) -> str:
+        if run.spec.name not in found:
+            try:
+                read = partial(run.scenario.read, loader, run.spec.args)
+                found[run.spec.name] = gather(read, max_instances=1, seed=run.spec.seed).rows
+            except CommonwealError as error:
+                log.info("data_not_read name=%s reason=%s", run.spec.name, error.message)
+                found[run.spec.name] = ""
+        return found[run.spec.name]
+
+    return rows
 
 
 def _data_root(wishes: Wishes) -> Path | None:
@@ -337,8 +374,8 @@ class _NotAsked:
 
 def _show_estimate(wishes: Wishes, options: EvalOptions, prices: Prices | None) -> int:
     """What each scenario would take. Data that are not here yet are loaded; no model is asked."""
-    opened = _Opened(completer=_NotAsked(), model=wishes.model)
-    bench = _bench(wishes, options, prices, opened, Tools(), Spent(prices=prices))
+    opened = _Opened(completer=_NotAsked(), model=wishes.model, inner=_NotAsked())
+    bench = _bench(wishes, options, opened, Tools(), Spent(prices=prices), time.monotonic())
     runs = planned(wishes, wishes.model, Abilities())
     with console.live_line("reading the data", shown=not options.json):
         found = [estimate(run, bench) for run in runs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 
 from commonweal import console
 from commonweal.commands.eval_board import evaluation_json
-from commonweal.commands.evaluating import EvalOptions, evaluated, exit_code, planned, show_board
+from commonweal.commands.evaluating import EvalOptions, data_now, evaluated, exit_code, planned, show_board
 from commonweal.console import printable, safe
 from commonweal.core.errors import CommonwealError, UserError
+from commonweal.evals.budget import Spent, used_up
 from commonweal.evals.evaluation import Evaluation
 from commonweal.evals.metrics.registry import DEFINITIONS
 from commonweal.evals.plan import Wishes, wished_perturbations
-from commonweal.evals.summary.refresh import Place, abilities_of, places, runs_of
+from commonweal.evals.summary.refresh import Place, Rows, abilities_of, places, runs_of
 from commonweal.evals.summary.runs import SavedRun, all_runs
 
 _WIDE = 79
@@ -26,24 +28,27 @@ def run_refresh(
     models: Sequence[str], paths: Sequence[Path], wishes: Wishes, options: EvalOptions, *, dry: bool
 ) -> int:
     """Tell what is due, evaluate it unless ``dry``, and give the exit code: the first that is not 0. A model that
-    cannot be asked stops no other. ``wishes.model`` is not looked at."""
-    saved = _saved(paths)
-    matrix = [_places(replace(wishes, model=model), saved) for model in dict.fromkeys(models)]
+    cannot be asked stops no other; a limit that is reached stops all. ``wishes.model`` is not looked at."""
+    began, saved = time.monotonic(), _saved(paths)
+    rows = data_now(wishes, options)
+    with console.live_line("reading the data", shown=not options.json):
+        matrix = [_places(replace(wishes, model=model), saved, rows) for model in dict.fromkeys(models)]
     if not options.json:
         for found in matrix:
             for line in lines_of(found):
                 console.out.print(line)
-    told, codes = [], [0]
-    for found in matrix:
-        due = [place for place in found if place.state == "due"]
-        if dry or not due:
+    told, codes, spent = [], [0], Spent()
+    for due in () if dry else [[place for place in found if place.state == "due"] for found in matrix]:
+        if not due or used_up(options.limits, spent, 0, time.monotonic() - began):
             continue
-        done, code = _evaluate(_wishes_of(wishes, due), options)
+        done, code = _evaluate(_wishes_of(wishes, due), options, spent, began)
         codes.append(code)
         if done is not None:
             told.append(evaluation_json(done, DEFINITIONS))
     if options.json:
         _print_json(matrix, told)
+    elif reason := used_up(options.limits, spent, 0, time.monotonic() - began):
+        console.out.print(safe(f"stopped: {reason}; the same command goes on with what is left"))
     return next(filter(None, codes), 0)
 
 
@@ -55,10 +60,10 @@ def _saved(paths: Sequence[Path]) -> list[SavedRun]:
     return list(all_runs([*([first] if first.is_dir() else []), *others]))
 
 
-def _places(wishes: Wishes, saved: Sequence[SavedRun]) -> list[Place]:
+def _places(wishes: Wishes, saved: Sequence[SavedRun], rows: Rows) -> list[Place]:
     runs = runs_of(wishes.model, saved)
     plans = [planned(wishes, wishes.model, abilities) for abilities in abilities_of(runs)]
-    return places(wishes.model, plans, runs, wishes.judge)
+    return places(wishes.model, plans, runs, wishes.judge, rows)
 
 
 def _wishes_of(wishes: Wishes, due: Sequence[Place]) -> Wishes:
@@ -72,9 +77,11 @@ def _wishes_of(wishes: Wishes, due: Sequence[Place]) -> Wishes:
     )
 
 
-def _evaluate(wishes: Wishes, options: EvalOptions) -> tuple[Evaluation | None, int]:
+def _evaluate(
+    wishes: Wishes, options: EvalOptions, spent: Spent, began: float
+) -> tuple[Evaluation | None, int]:
     try:
-        done = evaluated(wishes, options)
+        done = evaluated(wishes, options, spent, began)
     except CommonwealError as error:
         console.print_error(error)
         return None, error.exit_code

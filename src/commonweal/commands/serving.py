@@ -16,10 +16,11 @@ from commonweal import __version__, console
 from commonweal.app import FirstKeys, HubSettings, build, first_start
 from commonweal.core.blobs import Blobs, open_blobs
 from commonweal.core.clock import SystemClock
-from commonweal.core.database import connect, start_embedded
+from commonweal.core.database import Database, connect, start_embedded
 from commonweal.core.errors import UserError
 from commonweal.core.work import JobFactory
 from commonweal.pool.worker.limits import parse_size
+from commonweal.serve.tuning.trainer import Trainer
 from commonweal.train.job import Scorer, job_factory
 from commonweal.train.spec import KIND, JobSpec
 
@@ -60,7 +61,8 @@ def serve_hub(process: HubProcess) -> None:
     )
     url = "http://{}:{}".format(*listener.getsockname()[:2])
     _announce(url, first_start(database, settings, SystemClock()), json=process.json)
-    app = build(database, blobs, factories(blobs, process.threads), settings)
+    kinds = factories(blobs, process.threads)
+    app = build(database, blobs, kinds, settings, trainer=_trainer(database, blobs, kinds))
     server = uvicorn.Server(
         uvicorn.Config(
             app, log_level="warning", timeout_keep_alive=75, timeout_graceful_shutdown=2, access_log=False
@@ -87,6 +89,15 @@ def factories(blobs: Blobs, threads: int) -> dict[str, JobFactory]:
         log.warning("torch is not installed: contributions are not scored by their loss")
         return {KIND: job_factory(blobs)}
     return {KIND: job_factory(blobs, partial(_scorer, blobs, threads))}
+
+
+def _trainer(database: Database, blobs: Blobs, kinds: dict[str, JobFactory]) -> Trainer | None:
+    """Who fine-tunes here: nobody without torch."""
+    if importlib.util.find_spec("torch") is None:
+        return None
+    from commonweal.commands.tuning_trainer import PoolTrainer
+
+    return PoolTrainer(database=database, blobs=blobs, clock=SystemClock(), factories=kinds)
 
 
 def _scorer(blobs: Blobs, threads: int, spec: JobSpec) -> Scorer:

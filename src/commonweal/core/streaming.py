@@ -66,6 +66,15 @@ class Streamer(Protocol):
     async def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """All that came: choices by their index, or the vector of an embedding."""
+
+    choices: tuple[Choice, ...]
+    usage: Usage
+    vector: tuple[float, ...] = ()
+
+
 @dataclass(slots=True)
 class _Choice:
     text: list[str] = field(default_factory=list)
@@ -73,28 +82,38 @@ class _Choice:
     ended: Ended = field(default_factory=Ended)
 
 
-async def collected(events: AsyncIterator[Event], *, model: str = "") -> Completion:
-    """The whole answer, for those who do not stream."""
+async def gathered(events: AsyncIterator[Event]) -> Gathered:
+    """Everything, for those who do not stream."""
     choices: dict[int, _Choice] = {}
     usage = Usage(prompt_tokens=0, completion_tokens=0)
+    vector: tuple[float, ...] = ()
     async for event in events:
-        match event:
-            case Piece(index=index, text=text, tokens=tokens):
-                choice = choices.setdefault(index, _Choice())
-                choice.text.append(text)
-                choice.tokens.extend(tokens)
-            case Ended(index=index):
-                choices.setdefault(index, _Choice()).ended = event
-            case Usage():
-                usage = event
-            case Vector():
-                raise ValueError("an embedding is no completion")
+        if isinstance(event, Piece):  # most are
+            choice = choices.get(event.index) or choices.setdefault(event.index, _Choice())
+            choice.text.append(event.text)
+            choice.tokens.extend(event.tokens)
+        elif isinstance(event, Ended):
+            choices.setdefault(event.index, _Choice()).ended = event
+        elif isinstance(event, Usage):
+            usage = event
+        else:
+            vector = event.values
+    return Gathered(
+        choices=tuple(_whole(choices[index]) for index in sorted(choices)), usage=usage, vector=vector
+    )
+
+
+async def collected(events: AsyncIterator[Event], *, model: str = "") -> Completion:
+    """The whole answer as a completion."""
+    found = await gathered(events)
+    if found.vector:
+        raise ValueError("an embedding is no completion")
     return Completion(
-        choices=tuple(_whole(choices[index]) for index in sorted(choices)),
+        choices=found.choices,
         model=model,
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        timing=Timing(total=usage.seconds),
+        prompt_tokens=found.usage.prompt_tokens,
+        completion_tokens=found.usage.completion_tokens,
+        timing=Timing(total=found.usage.seconds),
     )
 
 

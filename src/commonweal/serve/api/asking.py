@@ -131,13 +131,14 @@ async def _once(
         )
     finally:
         gone.cancel()
-    told = Response(answer.body, answer.status_code, media_type="application/json")
-    for field, value in answer.headers.items():
-        if field.startswith("x-commonweal"):
-            told.headers[field] = value
-    if replayed:
-        told.headers["x-commonweal-replayed"] = "true"
-    return told
+    return _copy(answer) if replayed else answer
+
+
+def _copy(answer: Response) -> Response:
+    """An answer for another request: each adds its own headers to it."""
+    headers = {name: value for name, value in answer.headers.items() if name.startswith("x-commonweal")}
+    headers["x-commonweal-replayed"] = "true"
+    return Response(answer.body, answer.status_code, headers, media_type="application/json")
 
 
 async def until_gone(receive: Receive) -> None:

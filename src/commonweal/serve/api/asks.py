@@ -10,23 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
-from commonweal.core.completion import Choice, CompletionFailed
-from commonweal.core.streaming import Ended, Event, Usage, Vector, collected
+from commonweal.core.completion import CompletionFailed
+from commonweal.core.streaming import Ended, Event, Gathered, Usage, gathered
 from commonweal.serve.desk import Ask, Desk
 
 AT_ONCE: Final = 32
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What came of one ask."""
-
-    choices: tuple[Choice, ...] = ()
-    vector: tuple[float, ...] = ()
-    usage: Usage
 
 
 @asynccontextmanager
@@ -41,30 +31,25 @@ async def asked(desk: Desk, ask: Ask) -> AsyncIterator[AsyncIterator[Event]]:
             await close()
 
 
-async def answer(desk: Desk, ask: Ask) -> Answer:
+async def answer(desk: Desk, ask: Ask) -> Gathered:
     """A whole answer. Raises CompletionFailed also for a choice that ended in an error."""
-    seen: list[Event] = []
     async with asked(desk, ask) as events:
-        if ask.request.kind == "embed":
-            async for event in events:
-                seen.append(event)
-            vectors = [event.values for event in seen if isinstance(event, Vector)]
-            if len(vectors) != 1:
-                raise CompletionFailed("malformed", "the worker did not answer with one vector")
-            return Answer(vector=vectors[0], usage=usage_of(seen))
-        completion = await collected(_remembering(events, seen))
-    for choice in completion.choices:
-        checked(Ended(finish=choice.finish))
-    return Answer(choices=completion.choices, usage=usage_of(seen))
+        found = await gathered(events)
+    if ask.request.kind == "embed" and not found.vector:
+        raise CompletionFailed("malformed", "the worker did not answer with a vector")
+    for choice in found.choices:
+        if choice.finish == "error":
+            raise _failed()
+    return found
 
 
-async def answers(desk: Desk, asks: Sequence[Ask]) -> list[Answer]:
+async def answers(desk: Desk, asks: Sequence[Ask]) -> list[Gathered]:
     """Whole answers, in the order of the asks."""
     if len(asks) == 1:
         return [await answer(desk, asks[0])]
     free = asyncio.Semaphore(AT_ONCE)
 
-    async def one(ask: Ask) -> Answer:
+    async def one(ask: Ask) -> Gathered:
         async with free:
             return await answer(desk, ask)
 
@@ -121,23 +106,15 @@ async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _remembering(events: AsyncIterator[Event], seen: list[Event]) -> AsyncIterator[Event]:
-    async for event in events:
-        if type(event) is Usage:
-            seen.append(event)
-        yield event
-
-
-def usage_of(events: Sequence[Event]) -> Usage:
-    found = [event for event in events if isinstance(event, Usage)]
-    return found[-1] if found else Usage(prompt_tokens=0, completion_tokens=0)
-
-
 def checked(ended: Ended) -> Ended:
     """OpenAI has no finish for an error: it is one. Raises CompletionFailed."""
     if ended.finish == "error":
-        raise CompletionFailed("server_error", "the model failed while it generated this answer")
+        raise _failed()
     return ended
+
+
+def _failed() -> CompletionFailed:
+    return CompletionFailed("server_error", "the model failed while it generated this answer")
 
 
 def total(usages: Sequence[Usage]) -> Usage:

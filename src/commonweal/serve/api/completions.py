@@ -17,9 +17,9 @@ from fastapi.responses import Response
 
 from commonweal.core.completion import Choice, Token
 from commonweal.core.completion import Request as ModelRequest
-from commonweal.core.streaming import Ended, Piece, Usage
+from commonweal.core.streaming import Ended, Gathered, Piece, Usage
 from commonweal.serve.api.asking import AskRoute
-from commonweal.serve.api.asks import Answer, answers, checked, events_of, total, usage_json
+from commonweal.serve.api.asks import answers, checked, events_of, total, usage_json
 from commonweal.serve.api.completions_body import (
     CompletionBody,
     completion_requests,
@@ -97,10 +97,10 @@ async def _echoes(turn: Turn, requests: Sequence[ModelRequest], body: Completion
     return echoes
 
 
-def _nothing(requests: Sequence[ModelRequest], echoes: Sequence[Echo]) -> list[Answer]:
+def _nothing(requests: Sequence[ModelRequest], echoes: Sequence[Echo]) -> list[Gathered]:
     """The answers where none were asked for: the prompt is all, and it was read once."""
     return [
-        Answer(
+        Gathered(
             choices=(Choice(text="", finish="length"),) * request.n,
             usage=replace(
                 echo.usage,

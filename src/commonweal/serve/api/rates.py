@@ -11,10 +11,10 @@ import time
 from collections.abc import Mapping
 
 from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 
 from commonweal.serve.api.complaints import ApiError
+from commonweal.serve.api.counters import Counters
 
 _BYTES_A_TOKEN = 4
 
@@ -30,7 +30,7 @@ class Rates:
     def __init__(self, *, requests: int, tokens: int, processes: int = 1) -> None:
         self._requests = RateLimitItemPerMinute(max(1, requests // processes), namespace="requests")
         self._tokens = RateLimitItemPerMinute(max(1, tokens // processes), namespace="tokens")
-        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+        self._limiter = FixedWindowRateLimiter(Counters())
 
     def admit(self, account: str, tokens: int) -> None:
         """Count a request of so many tokens. Raises ApiError (429) where that is more than the account may."""

@@ -87,6 +87,19 @@ def test_the_rank_is_bm25(library: Library, database: Database, blobs: Blobs) ->
     assert scores == pytest.approx(expected)
 
 
+def test_where_rare_words_have_hits_enough_common_ones_only_add_to_them(
+    library: Library, database: Database, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["cat fox", "cat cat", "cat owl", "cat fox owl"]
+    names = [uploaded(database, blobs, "ann", f"{text}.txt", text) for text in texts]
+    exact = [(p.filename, p.score) for p in library.passages("ann", "cat fox", files=names, most=9)]
+    assert len(exact) == 4
+    monkeypatch.setattr(passages, "CANDIDATES", 2)
+    pruned = [(p.filename, p.score) for p in library.passages("ann", "cat fox", files=names, most=9)]
+    assert pruned == exact[:2]
+    assert {name for name, _ in pruned} == {"cat fox.txt", "cat fox owl.txt"}
+
+
 def test_a_question_that_shares_no_word_gets_the_beginnings(library: Library, files: list[str]) -> None:
     for question in ("Summarise it all!", "the of and", "", "\0'\\ | & ! :* <->"):
         assert {name for name, _ in found(library, question, files)} >= {"bees.txt", "trains.md"}

@@ -2,7 +2,9 @@
 
 Functions that join the caller's transaction. Whose documents may be searched is decided by who calls: a search names
 its files. The words of a passage are stems (``to_tsvector`` by the document's language); a passage is a hit if it has
-any of the question's, and its rank is Okapi BM25 (Robertson et al. 1994) over the files that are searched.
+any of the question's, and its rank is Okapi BM25 (Robertson et al. 1994) over the files that are searched. Where the
+question's rarest words have hits enough, passages that have only its commonest ones are left out: they would rank last,
+and to read them all is what takes long.
 """
 
 from __future__ import annotations
@@ -23,6 +25,10 @@ K1 = 1.2
 B = 0.75
 LONGEST_QUERY = 2000
 """Characters of a question that are searched for."""
+
+MOST_WORDS = 64
+CANDIDATES = 2000
+"""Passages that are ranked, about."""
 
 _ROWS_AT_ONCE = 500
 
@@ -97,17 +103,22 @@ _INSERT = sa.text("""
          cross join lateral to_tsvector(cast(:language as regconfig), text) as terms
 """)
 
+_SPREAD = sa.text("""
+    select word, (select count(*) from document_passages p
+                  where p.file = any(:files) and p.terms @@ cast(quoted as tsquery)) as passages
+    from unnest(cast(:words as text[]), cast(:quoted as text[])) as given(word, quoted)
+""")
+
 _SEARCH = sa.text("""
     with size as (
         select sum(passages)::float as n, greatest(sum(words)::float / greatest(sum(passages), 1), 1) as mean
-        from documents where file = any(:files)
+        from documents where file = any(:among)
     ), hits as (
         select p.file, p.number, p.words, t.lexeme, cardinality(t.positions) as often
-        from document_passages p join documents d using (file) cross join lateral unnest(p.terms) as t
-        where p.file = any(:files) and d.language = :language
-          and p.terms @@ cast(:any_word as tsquery) and t.lexeme = any(:words)
+        from document_passages p cross join lateral unnest(p.terms) as t
+        where p.file = any(:files) and p.terms @@ cast(:any_word as tsquery) and t.lexeme = any(:words)
     ), spread as (
-        select lexeme, count(*)::float as passages from hits group by lexeme
+        select * from unnest(cast(:words as text[]), cast(:passages as float[])) as given(lexeme, passages)
     )
     select h.file, h.number,
            sum(ln(1 + (n - passages + 0.5) / (passages + 0.5))
@@ -119,17 +130,37 @@ _SEARCH = sa.text("""
 """)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What is searched for in the files of one language: stems, and in how many passages each is, the rarest first."""
+
+    files: list[str]
+    spread: dict[str, int]
+
+    def telling(self) -> list[str]:
+        """The rarest words, as many as have candidates enough."""
+        chosen: list[str] = []
+        candidates = 0
+        for word, often in self.spread.items():
+            if candidates >= CANDIDATES:
+                break
+            chosen.append(word)
+            candidates += often
+        return chosen
+
+
 def search(connection: sa.Connection, query: str, among: Sequence[str], most: int) -> tuple[Passage, ...]:
     """The best passages of these files for a question, the best first; only such as share a word with it."""
     scores: dict[tuple[str, int], float] = {}
-    for language, words in _words(connection, query[:LONGEST_QUERY].replace("\0", " "), among).items():
+    for asked in _asked(connection, query[:LONGEST_QUERY].replace("\0", " "), among):
         found = connection.execute(
             _SEARCH,
             {
-                "files": list(among),
-                "language": language,
-                "words": words,
-                "any_word": " | ".join(map(_quoted, words)),
+                "among": list(among),
+                "files": asked.files,
+                "words": list(asked.spread),
+                "passages": list(asked.spread.values()),
+                "any_word": " | ".join(map(_quoted, asked.telling())),
                 "k1": K1,
                 "b": B,
                 "most": most,
@@ -165,16 +196,27 @@ def sizes(connection: sa.Connection, among: Sequence[str]) -> Mapping[str, int]:
     return {row.file: row.size for row in rows}
 
 
-def _words(connection: sa.Connection, query: str, among: Sequence[str]) -> Mapping[str, list[str]]:
-    """The question's stems, by each language that the files are in; none where all its words are stop words."""
+def _asked(connection: sa.Connection, query: str, among: Sequence[str]) -> list[_Asked]:
+    """The question in each language that the files are in; none where all its words are stop words or are nowhere."""
     rows = connection.execute(
         sa.text(
-            "select language, tsvector_to_array(to_tsvector(cast(language as regconfig), :query)) as words "
-            "from (select distinct language from documents where file = any(:files)) as found"
+            "select language, files, tsvector_to_array(to_tsvector(cast(language as regconfig), :query)) as words "
+            "from (select language, array_agg(file) as files from documents where file = any(:among) "
+            "group by language) as found"
         ),
-        {"query": query, "files": list(among)},
-    )
-    return {row.language: list(row.words) for row in rows if row.words}
+        {"query": query, "among": list(among)},
+    ).all()
+    asked: list[_Asked] = []
+    for row in rows:
+        words = list(row.words)[:MOST_WORDS]
+        counted = connection.execute(
+            _SPREAD, {"files": row.files, "words": words, "quoted": [_quoted(word) for word in words]}
+        )
+        spread = {found.word: found.passages for found in counted if found.passages}
+        if spread:
+            rarest_first = dict(sorted(spread.items(), key=lambda item: (item[1], item[0])))
+            asked.append(_Asked(files=row.files, spread=rarest_first))
+    return asked
 
 
 def _quoted(word: str) -> str:

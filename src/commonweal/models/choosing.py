@@ -15,7 +15,8 @@ from commonweal.core.completion import LOGPROB_FLOOR
 Top = Sequence[tuple[int, float]]
 """The likeliest tokens with their log-probabilities, the likeliest first."""
 
-_FEW = (256, 4096)
+_FEW = 256
+_WIDE = 0.3
 _GROUP = 128
 _BELOW_ONE = 1.0 - 1e-12
 
@@ -26,24 +27,45 @@ def drawer(seed: int | None, number: int) -> Callable[[], float]:
 
 
 def sampled(
-    logits_BV: torch.Tensor, heats: Sequence[float], top_ps: Sequence[float], drawn: Sequence[float]
+    logits_BV: torch.Tensor,
+    heats: Sequence[float],
+    top_ps: Sequence[float],
+    draws: Sequence[Callable[[], float]],
 ) -> torch.Tensor:
-    """One token a row, by inversion: the row's random number in [0, 1) falls into the running sum of its distribution,
-    over the smallest set of likeliest tokens that holds ``top_p`` (Holtzman et al. 2020). Sums are in float64, so that
-    a seed gives the same token whatever the batch."""
+    """One token a row, by inversion: the row's next random number falls into the running sum of its distribution, over
+    the smallest set of likeliest tokens that holds its ``top_p`` (Holtzman et al. 2020). Sums are in float64, and a row
+    draws for itself alone, so that a seed gives the same token whatever the batch."""
     heat_B1 = torch.tensor(heats, dtype=torch.float32, device=logits_BV.device)[:, None]
     probs_BV = torch.softmax(logits_BV.float() / heat_B1, dim=-1).cpu()
-    drawn_B1 = torch.tensor(drawn, dtype=torch.float64)[:, None]
-    cut = [i for i, top_p in enumerate(top_ps) if top_p < 1.0]
-    if not cut:
-        return _fallen(probs_BV, drawn_B1).to(logits_BV.device)
-    ids_B = torch.empty(len(top_ps), dtype=torch.long)
-    whole = [i for i, top_p in enumerate(top_ps) if top_p >= 1.0]
-    if whole:
-        ids_B[whole] = _fallen(probs_BV[whole], drawn_B1[whole])
-    top_p_B1 = torch.tensor([max(top_ps[i], 1e-9) for i in cut], dtype=torch.float64)[:, None]
-    ids_B[cut] = _from_nucleus(probs_BV[cut], top_p_B1, drawn_B1[cut])
+    ids_B = torch.empty(len(draws), dtype=torch.long)
+    narrow = [i for i, top_p in enumerate(top_ps) if top_p < _WIDE]
+    if narrow:
+        ids_B[narrow] = _sorted_out(probs_BV[narrow], [top_ps[i] for i in narrow], _drawn(draws, narrow))
+    left = [i for i, top_p in enumerate(top_ps) if top_p >= _WIDE]
+    while left:
+        weights_LV = probs_BV if len(left) == len(draws) else probs_BV[left]
+        found_L = _fallen(weights_LV, _drawn(draws, left))
+        ids_B[left] = found_L
+        left = _outside(weights_LV, found_L, left, top_ps)
     return ids_B.to(logits_BV.device)
+
+
+def _drawn(draws: Sequence[Callable[[], float]], rows: Sequence[int]) -> torch.Tensor:
+    return torch.tensor([draws[row]() for row in rows], dtype=torch.float64)[:, None]
+
+
+def _outside(
+    probs_LV: torch.Tensor, found_L: torch.Tensor, rows: Sequence[int], top_ps: Sequence[float]
+) -> list[int]:
+    """The rows whose token is not of their nucleus: those draw again. A token is in it when all that are likelier hold
+    less than ``top_p``, so nothing is sorted, and ``1 / top_p`` draws are enough on average."""
+    cut = [at for at, row in enumerate(rows) if top_ps[row] < 1.0]
+    if not cut:
+        return []
+    probs_CV = probs_LV if len(cut) == len(rows) else probs_LV[cut]
+    own_C1 = probs_CV.gather(1, found_L[cut][:, None])
+    above_C = (probs_CV * (probs_CV > own_C1)).sum(dim=-1, dtype=torch.float64).tolist()
+    return [rows[at] for at, mass in zip(cut, above_C, strict=True) if mass >= top_ps[rows[at]]]
 
 
 def _fallen(weights_BV: torch.Tensor, drawn_B1: torch.Tensor) -> torch.Tensor:
@@ -68,19 +90,15 @@ def _place(weights_BW: torch.Tensor, drawn_B1: torch.Tensor) -> tuple[torch.Tens
     return at_B1, into_B1.clamp(min=0.0, max=_BELOW_ONE)
 
 
-def _from_nucleus(probs_BV: torch.Tensor, top_p_B1: torch.Tensor, drawn_B1: torch.Tensor) -> torch.Tensor:
-    """Sorting a whole vocabulary is slow, so the likeliest few are tried first."""
-    ids_B = torch.empty(probs_BV.shape[0], dtype=torch.long)
-    left_B = torch.arange(probs_BV.shape[0])
-    for size in (*_FEW, probs_BV.shape[1]):
-        likeliest_BK, ids_BK = probs_BV[left_B].topk(min(size, probs_BV.shape[1]), dim=-1)
-        running_BK = likeliest_BK.cumsum(dim=-1, dtype=torch.float64)
-        kept_BK = likeliest_BK * ((running_BK - likeliest_BK) < top_p_B1[left_B])
-        ids_B[left_B] = ids_BK.gather(1, _fallen(kept_BK, drawn_B1[left_B])[:, None])[:, 0]
-        left_B = left_B[running_BK[:, -1] < top_p_B1[left_B, 0]]
-        if not len(left_B) or size >= probs_BV.shape[1]:
-            break
-    return ids_B
+def _sorted_out(probs_BV: torch.Tensor, top_ps: Sequence[float], drawn_B1: torch.Tensor) -> torch.Tensor:
+    """From narrow nuclei, by sorting; at least the likeliest token is in one."""
+    top_p_B1 = torch.tensor([max(top_p, 1e-9) for top_p in top_ps], dtype=torch.float64)[:, None]
+    likeliest_BK, ids_BK = probs_BV.topk(min(_FEW, probs_BV.shape[1]), dim=-1)
+    if bool((likeliest_BK.sum(dim=-1, dtype=torch.float64) < top_p_B1[:, 0]).any()):
+        likeliest_BK, ids_BK = probs_BV.sort(dim=-1, descending=True)
+    running_BK = likeliest_BK.cumsum(dim=-1, dtype=torch.float64)
+    kept_BK = likeliest_BK * ((running_BK - likeliest_BK) < top_p_B1)
+    return ids_BK.gather(1, _fallen(kept_BK, drawn_B1)[:, None])[:, 0]
 
 
 def tops(logits_BTV: torch.Tensor, norm_BT: torch.Tensor, alternatives: int) -> list[list[Top]]:

@@ -261,7 +261,7 @@ class LocalModel:
                 logits_BV[drawn],
                 [row.temperature for row in asked],
                 [row.top_p for row in asked],
-                [row.draw() for row in asked],
+                [row.draw for row in asked],
             )
         most = max((row.alternatives for row in rows if row.alternatives is not None), default=None)
         if most is not None:

@@ -58,6 +58,7 @@ class Chooser:
         self._all_drawn = len(self._drawn) == len(rules)
         self._heats = [rules[i].temperature for i in self._drawn]
         self._top_ps = [rules[i].top_p for i in self._drawn]
+        self._draws = [rules[i].draw for i in self._drawn]
         self._most = max((rule.alternatives for rule in rules), default=0)
         self._biases = {i: _bias(rules[i].bias) for i in self._special if rules[i].bias}
 
@@ -88,8 +89,7 @@ class Chooser:
         return Chosen(ids=ids, logprobs=logprobs, tops=[row[0] for row in likeliest], failed=failed)
 
     def _sampled(self, logits_DV: torch.Tensor) -> torch.Tensor:
-        drawn = [self._rules[i].draw() for i in self._drawn]
-        return sampled(logits_DV, self._heats, self._top_ps, drawn)
+        return sampled(logits_DV, self._heats, self._top_ps, self._draws)
 
     def _steered(self, logits_BV: torch.Tensor, failed: dict[int, CompletionFailed]) -> torch.Tensor:
         made_BV = logits_BV.clone()

@@ -21,6 +21,7 @@ Method = Literal[
     "language_modeling",
     "ranking_binary",
     "tools",
+    "tools_by_text",
 ]
 Ask = Literal["auto", "completion", "chat"]
 

@@ -161,7 +161,7 @@ def missing(need: str, *, abilities: Abilities, judge: bool, sandbox: str) -> st
             "the model gives no log-probabilities",
         ),
         "images": (abilities.images is False, "the model takes no images"),
-        "tools": (abilities.tools is False, "the model calls no tools"),
+        "tools": (abilities.chat is False, "the model has no chat, in which alone tools can be used"),
         "judge": (not judge, "no judge (--judge MODEL)"),
         "sandbox": (bool(sandbox), sandbox),
     }

@@ -568,3 +568,19 @@ def test_a_url_that_is_none_is_the_users_mistake(url: str) -> None:
 def test_a_key_with_a_line_break_is_the_users_mistake() -> None:
     with pytest.raises(ConfigError, match="authorization"):
         remote("http://127.0.0.1:1/v1", model="m", key="abc\ndef")
+
+
+def test_whether_a_server_takes_tools_is_found_out_by_asking() -> None:
+    def refuses(seen: Seen) -> Reply:
+        return failing(400, "tools are not supported") if "tools" in seen.body else answer(seen)
+
+    def only_completes(seen: Seen) -> Reply:
+        return failing(404) if "chat" in seen.path else answer(seen)
+
+    async def tools(completer: RemoteCompleter) -> bool | None:
+        await completer.probe()
+        return (await completer.probe_tools()).tools
+
+    assert asked(FakeOpenAI(), tools) is True
+    assert asked(FakeOpenAI(handler=refuses), tools) is False
+    assert asked(FakeOpenAI(handler=only_completes), tools) is None

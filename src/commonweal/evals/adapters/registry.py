@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from commonweal.core.completion import Abilities
@@ -17,10 +18,10 @@ from commonweal.evals.adapters.separate import SeparateAdapter
 from commonweal.evals.adapters.tokens import Estimate, TokenCounter
 
 
-def _tools_adapter(asking: Asking, data_root: Path | None) -> Adapter:
+def _tools_adapter(asking: Asking, data_root: Path | None, *, by_text: bool = False) -> Adapter:
     from commonweal.evals.adapters.tools import ToolsAdapter
 
-    return ToolsAdapter(asking, data_root=data_root)
+    return ToolsAdapter(asking, data_root=data_root, by_text=by_text)
 
 
 ADAPTERS: Mapping[Method, Callable[[Asking, Path | None], Adapter]] = {
@@ -31,6 +32,7 @@ ADAPTERS: Mapping[Method, Callable[[Asking, Path | None], Adapter]] = {
     "language_modeling": lambda asking, _: LanguageModelingAdapter(asking),
     "ranking_binary": lambda asking, _: RankingAdapter(asking),
     "tools": _tools_adapter,
+    "tools_by_text": partial(_tools_adapter, by_text=True),
 }
 
 

@@ -21,7 +21,7 @@ def resolve(adaptation: Adaptation, abilities: Abilities) -> tuple[Adaptation, s
     """The adaptation as the model can be asked, and the reasons for what was changed ("" where nothing was).
 
     Options that were to be scored one by one are asked for together, by letter, of a model that does not score given
-    text; a model that is asked by chat may answer a letter in a sentence.
+    text; a model that is asked by chat may answer a letter in a sentence; one without tool calls calls tools by text.
     """
     reasons = []
     if adaptation.method in _SEPARATE and abilities.score is False:
@@ -30,6 +30,11 @@ def resolve(adaptation: Adaptation, abilities: Abilities) -> tuple[Adaptation, s
             " given text"
         )
         adaptation = _by_letter(adaptation)
+    if adaptation.method == "tools" and abilities.tools is False:
+        reasons.append(
+            "tools are described in the prompt and called by text: the model has no tool calls of its own"
+        )
+        adaptation = replace(adaptation, method="tools_by_text")
     if _is_short(adaptation) and (adaptation.ask == "chat" or abilities.complete is False):
         reasons.append(
             f"{ANSWER_TOKENS} tokens for the answer in place of {adaptation.max_tokens}: the model is asked by chat"

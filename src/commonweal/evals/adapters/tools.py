@@ -3,6 +3,9 @@
 A chat of several turns: as long as the model calls tools it is asked again, with what they gave; after
 :data:`MOST_TURNS` answers it is told to come to an end. What it says then is the sample's output. Tools are pure
 functions of their arguments and the instance, so the same answers give the same next prompt.
+
+A model that has no tool calls of its own is told of the tools in the prompt and calls them in its text
+(:mod:`~commonweal.evals.adapters.tool_text`).
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from commonweal.core.completion import CompletionFailed, Message, Tool, ToolCall
 from commonweal.core.errors import ConfigError
 from commonweal.core.sandbox.sqlite import QueryLimits, Rows, query
 from commonweal.evals.adapters.asking import Asking
+from commonweal.evals.adapters.tool_text import described, responded, said
 from commonweal.evals.instance import Instance
 from commonweal.evals.sample import Answer, Ask, Sample
 
@@ -98,9 +102,10 @@ class SqlTool:
 
 
 class ToolsAdapter:
-    """See the module. ``adaptation.tools`` names the tools; ``data_root`` is where databases lie."""
+    """See the module. ``adaptation.tools`` names the tools; ``data_root`` is where databases lie. ``by_text`` is for a
+    model without tool calls of its own."""
 
-    def __init__(self, asking: Asking, *, data_root: Path | None = None) -> None:
+    def __init__(self, asking: Asking, *, data_root: Path | None = None, by_text: bool = False) -> None:
         adaptation = asking.adaptation
         known: Mapping[str, HarnessTool] = {"calculator": Calculator(), "sql": SqlTool(data_root=data_root)}
         for name in adaptation.tools:
@@ -110,36 +115,37 @@ class ToolsAdapter:
                 raise ConfigError(f"adaptation: tools: unknown tool '{name}'", hint=hint)
         self._asking, self._adaptation = asking, adaptation
         self._tools = {name: known[name] for name in adaptation.tools}
-        self._offered = tuple(tool.tool for tool in self._tools.values())
+        self._by_text = by_text
+        tools = tuple(tool.tool for tool in self._tools.values())
+        self._offered = () if by_text else tools
+        self._before = described(tools) if by_text else ""
 
     def asks(
         self, instance: Instance, examples: Sequence[Instance], answers: Sequence[Answer]
     ) -> Sequence[Ask]:
         """The first turn; or, after an answer that calls tools, the next. Examples are not shown: they call none.
         Raises CompletionFailed("unsupported")."""
-        turn = len(answers)
-        if self._asking.abilities.tools is False or self._asking.abilities.chat is False:
+        turn, abilities = len(answers), self._asking.abilities
+        if abilities.chat is False:
+            raise CompletionFailed("unsupported", "the model has no chat, in which alone tools can be used")
+        if abilities.tools is False and not self._by_text:
             raise CompletionFailed("unsupported", "the model takes no tools")
         if turn == 0:
             return (self._ask("output", self._opening(instance)),)
-        last = answers[-1]
-        calls = last.completion.choices[0].tool_calls
+        calls = self._calls(answers[-1])
         if not calls or turn >= MOST_TURNS:
             return ()
-        messages = list(last.ask.request.messages or ())
-        messages.append(Message(role="assistant", content=last.completion.text, tool_calls=calls))
-        messages.extend(
-            Message(role="tool", content=self._result(call, instance)[0], tool_call_id=call.id)
-            for call in calls
-        )
-        if turn == MOST_TURNS - 1:
-            messages.append(Message(role="user", content=_ENOUGH))
-        return (self._ask(f"turn {turn}", tuple(messages)),)
+        results = [self._result(call, instance)[0] for call in calls]
+        told = self._told_by_text if self._by_text else self._told
+        before = answers[-1].ask.request.messages or ()
+        more = told(answers[-1], calls, results, last=turn == MOST_TURNS - 1)
+        return (self._ask(f"turn {turn}", (*before, *more)),)
 
     def sample(self, instance: Instance, trial: int, answers: Sequence[Answer]) -> Sample:
         """The last answer's text; how many calls there were, and how many of them failed, by annotation ``tools``."""
-        calls = [call for answer in answers for call in answer.completion.choices[0].tool_calls]
-        output = answers[-1].completion.text.strip()
+        calls = [call for answer in answers for call in self._calls(answer)]
+        text = answers[-1].completion.text
+        output = (said(text).text if self._by_text else text).strip()
         return Sample(
             instance=instance,
             adaptation=self._adaptation,
@@ -156,12 +162,36 @@ class ToolsAdapter:
             },
         )
 
+    def _calls(self, answer: Answer) -> tuple[ToolCall, ...]:
+        return (
+            said(answer.completion.text).calls if self._by_text else answer.completion.choices[0].tool_calls
+        )
+
+    def _told(
+        self, answer: Answer, calls: Sequence[ToolCall], results: Sequence[str], *, last: bool
+    ) -> list[Message]:
+        """The model's own turn again, and what its tools gave."""
+        messages = [Message(role="assistant", content=answer.completion.text, tool_calls=tuple(calls))]
+        for call, result in zip(calls, results, strict=True):
+            messages.append(Message(role="tool", content=result, tool_call_id=call.id))
+        if last:
+            messages.append(Message(role="user", content=_ENOUGH))
+        return messages
+
+    def _told_by_text(
+        self, answer: Answer, calls: Sequence[ToolCall], results: Sequence[str], *, last: bool
+    ) -> list[Message]:
+        """The same as turns of model and user, which many chat templates want to alternate."""
+        told = responded(results) + (f"\n{_ENOUGH}" if last else "")
+        kept = said(answer.completion.text).kept
+        return [Message(role="assistant", content=kept), Message(role="user", content=told)]
+
     def _opening(self, instance: Instance) -> tuple[Message, ...]:
         of = self._adaptation
         text = "".join((
             of.global_prefix, of.instructions, of.input_prefix, instance.input, of.input_suffix, of.output_prefix
         ))  # fmt: skip
-        user = Message(role="user", content=text.strip(), images=instance.images)
+        user = Message(role="user", content=self._before + text.strip(), images=instance.images)
         return (Message(role="system", content=of.system), user) if of.system else (user,)
 
     def _ask(self, role: str, messages: tuple[Message, ...]) -> Ask:
@@ -170,6 +200,8 @@ class ToolsAdapter:
 
     def _result(self, call: ToolCall, instance: Instance) -> tuple[str, bool]:
         """What the tool answers, and whether it could."""
+        if not call.name:
+            return 'error: a tool call is a JSON object with "name" and "arguments"', False
         tool = self._tools.get(call.name)
         if tool is None:
             return f"error: there is no tool '{call.name}'; there is: {', '.join(self._tools)}", False

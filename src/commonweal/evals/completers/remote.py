@@ -26,6 +26,7 @@ from commonweal.core.completion import (
     Message,
     Request,
     Timing,
+    Tool,
 )
 from commonweal.core.errors import Unavailable
 from commonweal.evals.completers.answers import Malformed, NoLogprobs, completion_from
@@ -59,6 +60,7 @@ class RemoteOptions:
             raise ValueError("concurrency: at least 1; timeout: more than 0 seconds")
 
 
+_ANY_TOOL = Tool(name="clock", description="Tells the time.", parameters={"type": "object", "properties": {}})
 _PROBE_TRIES = 3
 """How often a probe is asked again of a server that breaks on it."""
 
@@ -149,6 +151,18 @@ class RemoteCompleter:
                 hint="check the model's name and that the URL ends in /v1",
             )
         self._probed = True
+        return self._abilities
+
+    async def probe_tools(self) -> Abilities:
+        """Find out, once, whether the server takes tools, by one small request. A server that passes over what it does
+        not know cannot be told from one that does. Raises CompletionFailed where it cannot be asked at all."""
+        if self._abilities.tools is None and self._abilities.chat is not False:
+            hello = (Message(role="user", content="Hello"),)
+            self._know(
+                tools=await self._try(
+                    Request(model=self._model, messages=hello, max_tokens=8, tools=(_ANY_TOOL,))
+                )
+            )
         return self._abilities
 
     async def _probe_window(self) -> None:

@@ -22,7 +22,7 @@ Args = Mapping[str, str]
 class Hub:
     """A Hugging Face data set at a pinned revision; ``split`` is the data set's own word for it. ``file`` names one
     file of the repository, read as a local one is, in place of what the data set library makes of it; ``columns``
-    are those of such a CSV or TSV file without a header."""
+    are those of such a CSV or TSV file without a header. ``first`` is how many rows are read at most, 0 for all."""
 
     path: str
     revision: str
@@ -30,11 +30,26 @@ class Hub:
     config: str | None = None
     file: str = ""
     columns: tuple[str, ...] = ()
+    first: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Web:
+    """A file at an address, downloaded once. It is read as a local file called ``name`` would be, whose suffix says
+    the format; ``columns`` are those of a table without a header."""
+
+    url: str
+    name: str
+    columns: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> str:
+        return self.url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Local:
-    """A file below the data root (``--data-root``), by its suffix: .jsonl, .json, .csv, .tsv, .txt, .parquet,
+    """A file below the data root (``--data-root``), by its suffix: .jsonl, .json, .csv, .tsv, .ssv, .txt, .parquet,
     each also as .gz. Several files are read one after the other; a ``*`` stands for any name. A row of a text file
     is ``{"line": ...}``. ``columns`` names those of a CSV or TSV file that has no header."""
 
@@ -42,7 +57,7 @@ class Local:
     columns: tuple[str, ...] = ()
 
 
-Origin = Hub | Local
+Origin = Hub | Local | Web
 
 
 class Loader(Protocol):

@@ -52,6 +52,12 @@ TEXTS = [
     "the U.S. Army",
     "an an an",
     "cat cat cat cat",
+    "The dog is big and red.",
+    "The dog is red and big",
+    "The dog is big and round.",
+    "Nothing.",
+    "Nothing",
+    "The dog is red.\nThe dog is big.",
 ]
 MATH = [
     r"\frac{1}{2}", r"\dfrac12", r"\tfrac{1}{2}", "1/2", "0.5", ".5", "0.50", r"\frac12", r"\frac1{72}", r"\frac{1}2",
@@ -112,15 +118,17 @@ def reference_cases(metrics: Path) -> dict[str, Any]:
         "prefix_exact_match",
         "quasi_prefix_exact_match",
     }
-    names |= {"f1_score", "final_number_exact_match", "bleu_1", "bleu_4"}
+    names |= {"f1_score", "final_number_exact_match", "bleu_1", "bleu_4", "exact_match_indicator"}
+    names |= {"exact_set_match", "iou_set_match", "f1_set_match"}
+    needed = {"normalize_text", "extract_set_from_text", "extract_gold_pred_sets"}
     scope = cut(
         metrics / "evaluate_reference_metrics.py",
-        names,
+        names | needed,
         {"re": re, "string": string, "f_measure": f_measure, "word_tokenize": word_tokenize}
         | {"sentence_bleu": sentence_bleu},
     )
     warnings.simplefilter("ignore")
-    order = sorted(names - {"normalize_text"})
+    order = sorted(names - needed)
     rows = [
         [i, j, [round(float(scope[name](gold, answer.strip())), 12) for name in order]]
         for i, gold in enumerate(TEXTS)

@@ -101,6 +101,40 @@ def test_a_failed_sample_counts_as_failed_and_in_no_mean() -> None:
     assert one(stats, "up") == Stat(name="up", mean=4.0, n=1)
 
 
+class Fragile:
+    """A set metric that cannot take some samples, or has no number for them."""
+
+    def __init__(self, additive: bool) -> None:
+        self.additive = additive
+
+    def features(self, sample: Sample) -> dict[str, float]:
+        if sample.output == "raises":
+            raise ValueError("a defect")
+        return {"first": 1.0, "size": float("nan") if not sample.output else _size(sample)}
+
+    def value(self, columns: Mapping[str, Column]) -> dict[str, float]:
+        return {"fragile": float(np.nansum(columns["size"]))}
+
+
+def _size(sample: Sample) -> float:
+    return "no number" if sample.output == "text" else float(len(sample.output))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("additive", [False, True])
+@pytest.mark.parametrize("bad", ["raises", "text"])
+def test_nothing_is_kept_of_a_sample_that_a_metric_cannot_take(bad: str, additive: bool) -> None:
+    """Columns of later samples would stand a row off."""
+    fragile = Family(name="fragile", make=lambda: Fragile(additive), definitions=(defined("fragile"),))
+    good = [generated(text, id=text or "none") for text in ("a", "bbb", "", "cc")]
+    table, without = Table((LENGTH, fragile, SPREAD)), filled(good, LENGTH, fragile, SPREAD)
+    for sample in good:
+        with pytest.raises((ValueError, TypeError)):
+            table.add(generated(bad, id=f"bad{sample.output}"))
+        table.add(sample)
+    assert table.scored == len(good)
+    assert table.stats() == without.stats()
+
+
 def test_nothing_answered() -> None:
     table = filled([generated("", failure=FAILED)], LENGTH)
     assert {stat.reason for stat in table.stats()} == {"no sample was answered"}

@@ -32,7 +32,8 @@ def test_text_metrics(golden: dict[str, Any]) -> None:
     cases = golden["reference"]
     texts, names = cases["texts"], cases["names"]
     known = {(i, j): scores for i, j, scores in cases["rows"]}
-    metrics = [family.make() for family in families(["exact_match", "f1", "bleu", "numeric"])]
+    named = ["exact_match", "f1", "bleu", "numeric", "set_match", "last_word"]
+    metrics = [family.make() for family in families(named)]
     for i, gold in enumerate(texts):
         for j, answer in enumerate(texts):
             sample = generated(answer, [gold])

@@ -29,6 +29,8 @@ def write_all(root: Path) -> None:
         _summaries,
         _msmarco,
         _imdb,
+        _legalbench,
+        _wmt14,
     ):
         write(root)
 
@@ -289,3 +291,26 @@ def _imdb(root: Path) -> None:
             [*changed[:1], *[(a, f"{part} {b}") for a, b in changed[1:]]],
             "\t",
         )
+
+
+def _legalbench(root: Path) -> None:
+    for split, size in (("train", 5), ("test", 3)):
+        rows = [
+            [n, ("generic", "fanciful")[n % 2], f'The {split} mark "Salt {n}"\tfor packages of salt.']
+            for n in range(size)
+        ]
+        _csv(root, f"legalbench/abercrombie/{split}.tsv", [["index", "answer", "text"], *rows], "\t")
+    columns = ["index", "answer", "bill_summary", "bill_title", "company_description", "company_name"]
+    for split in ("train", "test"):
+        row = [0, "Yes", f"To {split}\nsalt.", "An act", "We sell salt.", "Salt, Inc."]
+        _csv(root, f"legalbench/corporate_lobbying/{split}.tsv", [columns, row], "\t")
+
+
+def _wmt14(root: Path) -> None:
+    def pair(text: str, target: str) -> dict[str, Any]:
+        return {"translation": {"de": text, "en": target}}
+
+    train = [pair(f"Satz {n}", f"Sentence {n // 2}") for n in range(6)]
+    _jsonl(root, "wmt14/de-en/train.jsonl", train)
+    for split in ("validation", "test"):
+        _jsonl(root, f"wmt14/de-en/{split}.jsonl", [pair(f"Größe {split} {n}", "Size") for n in range(3)])

@@ -1,7 +1,8 @@
 """Writes helm_golden.json: what HELM itself (crfm-helm 0.5.16) makes of the small files of conftest.py, and its
-adapter specifications. Run by hand, where HELM is installed, with nothing but these files within its reach:
+adapter specifications. Run by hand, where HELM is installed, with nothing but these files within its reach, and
+LegalBench's prompt settings, which HELM downloads (helm_prompt_settings.jsonl of HazyResearch/legalbench):
 
-    python make_helm_golden.py
+    python make_helm_golden.py SETTINGS
 
 The tests compare our scenarios with it; they need no HELM.
 """
@@ -13,21 +14,27 @@ import importlib
 import json
 import runpy
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 MODULES = ("boolq", "narrativeqa", "natural_qa", "quac", "msmarco", "raft", "civil_comments", "summarization")
-MODULES += ("imdb", "mmlu", "commonsense", "truthful_qa")
+MODULES += ("imdb", "mmlu", "commonsense", "truthful_qa", "legalbench", "wmt_14")
+LEGALBENCH = ("abercrombie", "corporate_lobbying", "international_citizenship_questions")
+LEGALBENCH += ("function_of_decision_section", "proa")
 
 
-def main() -> None:
+def main(settings: Path) -> None:
     conftest = runpy.run_path(str(HERE / "conftest.py"))
     scenarios = {
         name: importlib.import_module(f"helm.benchmark.scenarios.{name}_scenario") for name in MODULES
     }
+    read = scenarios["legalbench"].get_legalbench_prompt_settings
     with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(settings, Path(folder) / "prompt_construction_settings.json")
+        scenarios["legalbench"].get_legalbench_prompt_settings = lambda subset, _: read(subset, folder)
         root = Path(folder) / "small"
         conftest["write_all"](root)
         golden = {
@@ -64,6 +71,9 @@ def _adapters(scenarios: dict[str, Any]) -> dict[str, Any]:
         "imdb": classic.get_imdb_spec(),
         "civil_comments": classic.get_civil_comments_spec("all"),
         "raft:subset=overruling": classic.get_raft_spec("overruling"),
+        "wmt_14:language_pair=de-en": lite.get_wmt_14_spec("de-en"),
+        "wmt_14:language_pair=en-ru": lite.get_wmt_14_spec("en-ru"),
+        **{f"legalbench:subset={name}": lite.get_legalbench_spec(name) for name in LEGALBENCH},
     }
     return {name: _plain(spec.adapter_spec) for name, spec in specs.items()}
 
@@ -133,7 +143,11 @@ def _instances(scenarios: dict[str, Any], root: Path, out: Path) -> dict[str, An
         made[f"summarization_{'cnndm' if helm == 'cnn-dm' else 'xsum'}"] = _summaries(
             s["summarization"], root / ours, helm
         )
+    for subset in LEGALBENCH[:2]:
+        made[f"legalbench:subset={subset}"] = _legalbench(s["legalbench"], root, subset)
     made["raft:subset=semiconductor_org_types"] = _raft(s["raft"], root)
+    for name in ("de-en", "en-de"):
+        made[f"wmt_14:language_pair={name}"] = _wmt14(s["wmt_14"], root, name)
     return made
 
 
@@ -148,6 +162,48 @@ def _summaries(module: Any, folder: Path, name: str) -> list[Any]:
     keys = ("article", "highlights") if name == "cnn-dm" else ("document", "summary")
     scenario._load_dataset = lambda *_: (data, *keys)
     return [_instance(instance) for instance in scenario.get_instances("")]
+
+
+def _legalbench(module: Any, root: Path, subset: str) -> list[Any]:
+    import datasets
+
+    load = datasets.load_dataset
+
+    def rows(_: str, subset: str, *, split: str, **__: Any) -> Any:
+        file = str(root / f"legalbench/{subset}/{split}.tsv")
+        return load("csv", data_files=file, delimiter="\t", split="train")
+
+    module.datasets.load_dataset = rows
+    try:
+        return [_instance(instance) for instance in module.LegalBenchScenario(subset).get_instances("")]
+    finally:
+        module.datasets.load_dataset = load
+
+
+class _Unshuffled(list[Any]):
+    """HELM draws 20,000 pairs; here they stay in their order."""
+
+    def shuffle(self, seed: int) -> dict[str, list[Any]]:
+        return _Sliced({"translation": [row["translation"] for row in self]})  # type: ignore[return-value]
+
+
+class _Sliced(dict[str, Any]):
+    def __getitem__(self, key: Any) -> Any:
+        return _Sliced(self) if isinstance(key, slice) else super().__getitem__(key)
+
+
+def _wmt14(module: Any, root: Path, name: str) -> list[Any]:
+    def rows(_: str, subset: str, **__: Any) -> dict[str, Any]:
+        return {
+            split: _Unshuffled(
+                json.loads(line)
+                for line in (root / f"wmt14/{subset}/{split}.jsonl").read_text("utf-8").splitlines()
+            )
+            for split in ("train", "validation", "test")
+        }
+
+    module.load_dataset = rows
+    return [_instance(instance) for instance in module.WMT14Scenario(*name.split("-")).get_instances("")]
 
 
 def _raft(module: Any, root: Path) -> list[Any]:
@@ -185,4 +241,4 @@ def _instance(instance: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

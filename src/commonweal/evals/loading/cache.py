@@ -25,20 +25,22 @@ from commonweal.core.errors import DataError
 from commonweal.core.hashing import record_hash
 from commonweal.evals.loading.fields import FILE, LINE
 from commonweal.evals.loading.files import file_rows
-from commonweal.evals.scenario import Hub, Row
+from commonweal.evals.scenario import Hub, Row, Web
 
 log = logging.getLogger(__name__)
 
 _BATCH = 1000  # rows a Parquet row group
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
+Afar = Hub | Web
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """``commit`` is the revision that a name such as "main" stood for when it was loaded; ``rows`` None where they
-    were not counted (a downloaded file)."""
+    """``commit`` is the revision that a name such as "main" stood for when it was loaded, "" for a file of the web;
+    ``rows`` None where they were not counted (a downloaded file)."""
 
-    hub: Hub
+    origin: Afar
     commit: str
     sha256: str
     file: Path
@@ -52,13 +54,13 @@ class RowCache:
         self._folder = folder
         self._checked: set[Path] = set()  # a large file is hashed once a loader, not once a reading
 
-    def find(self, hub: Hub) -> Entry | None:
-        """The entry for ``hub``, None where there is none. Raises DataError where its file is not what was loaded."""
-        note = self._note(hub)
+    def find(self, origin: Afar) -> Entry | None:
+        """The entry for ``origin``, None where there is none. Raises DataError where its file is not what it was."""
+        note = self._note(origin)
         try:
             told = json.loads(note.read_text(encoding="utf-8"))
             entry = Entry(
-                hub=hub,
+                origin=origin,
                 commit=told["commit"],
                 sha256=told["sha256"],
                 file=self._folder / told["file"],
@@ -74,31 +76,37 @@ class RowCache:
             return None
         if entry.file not in self._checked and _file_hash(entry.file) != entry.sha256:
             raise DataError(
-                f"{entry.file}: changed since it was loaded from {hub.path}",
+                f"{entry.file}: changed since it was loaded from {origin.path}",
                 hint="delete it to load it again",
             )
         self._checked.add(entry.file)
         return entry
 
-    def adopt(self, hub: Hub, commit: str, file: Path, *, rows: int | None = None) -> Entry:
-        """Keep a copy of ``file`` as what ``hub`` holds. Raises OSError where it cannot be written."""
+    def adopt(self, origin: Afar, commit: str, file: Path, *, rows: int | None = None) -> Entry:
+        """Keep a copy of ``file`` as what ``origin`` holds. Raises OSError where it cannot be written."""
         self._folder.mkdir(parents=True, exist_ok=True)
         sha256 = _file_hash(file)
         kept = self._folder / (sha256 + "".join(file.suffixes[-2:]))
         if not kept.exists():
             with file.open("rb") as data, _replacing(kept) as part:
                 shutil.copyfileobj(data, part)
-        entry = Entry(hub=hub, commit=commit, sha256=sha256, file=kept, rows=rows)
+        entry = Entry(origin=origin, commit=commit, sha256=sha256, file=kept, rows=rows)
         self._write_note(entry)
         return entry
+
+    @contextmanager
+    def room(self) -> Iterator[Path]:
+        """A folder beside the entries for what is on its way, gone afterwards."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._folder, suffix=".part") as folder:
+            yield Path(folder)
 
     def keeping(self, hub: Hub, commit: str, rows: Iterator[dict[str, Any]]) -> Iterator[Row]:
         """The same rows, each kept as it passes. The entry appears when the last one has passed; a reader that
         stops before leaves nothing. Rows that cannot be kept (Parquet would change them, the disk is full) are passed
         on all the same, with a warning."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._folder, suffix=".part") as folder:
-            part = Path(folder) / "rows.parquet"
+        with self.room() as folder:
+            part = folder / "rows.parquet"
             writer = _Writer(part)
             try:
                 for number, row in enumerate(rows, 1):
@@ -114,19 +122,23 @@ class RowCache:
             if writer.trouble:
                 log.warning("rows_not_cached path=%s reason=%s", hub.path, writer.trouble)
 
-    def _note(self, hub: Hub) -> Path:
-        words = [hub.path, hub.config or "", hub.file or hub.split, record_hash(asdict(hub))[:8]]
+    def _note(self, origin: Afar) -> Path:
+        if isinstance(origin, Web):
+            words = [origin.name, record_hash(asdict(origin))[:8]]
+        else:
+            told = {name: value for name, value in asdict(origin).items() if name != "first" or value}
+            words = [origin.path, origin.config or "", origin.file or origin.split, record_hash(told)[:8]]
         return self._folder / (_UNSAFE.sub("-", "--".join(word for word in words if word)) + ".json")
 
     def _write_note(self, entry: Entry) -> None:
         told = {
-            **asdict(entry.hub),
+            **asdict(entry.origin),
             "commit": entry.commit,
             "sha256": entry.sha256,
             "file": entry.file.name,
             "rows": entry.rows,
         }
-        with _replacing(self._note(entry.hub)) as part:
+        with _replacing(self._note(entry.origin)) as part:
             part.write(json.dumps(told, indent=2, sort_keys=True).encode())
 
 

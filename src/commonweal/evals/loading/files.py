@@ -5,7 +5,7 @@ Every reader is a generator that parses as far as it is asked (.json alone is re
 
     .jsonl .ndjson   one JSON object a line; empty lines are passed over
     .json            an array: each element is a row; an object: one row; several objects, one a line: as .jsonl
-    .csv .tsv        the first line names the columns, unless ``columns`` does
+    .csv .tsv .ssv   by comma, tab, space: the first line names the columns, unless ``columns`` does
     .txt             {"line": text without its newline}
     .parquet         one row a row
 
@@ -159,6 +159,7 @@ _READERS: dict[str, _Reader] = {
     ".json": _json,
     ".csv": _separated(","),
     ".tsv": _separated("\t"),
+    ".ssv": _separated(" "),
     ".txt": _text,
 }
 

@@ -67,7 +67,7 @@ class HuggingFace:
                     raise
                 commit, files = _converted(api, hub)
                 stream = datasets.load_dataset("parquet", data_files=files, split="train", streaming=True)
-            return Fetched(commit=commit, rows=_stream(hub, stream))
+            return Fetched(commit=commit, rows=_stream(hub, stream.take(hub.first) if hub.first else stream))
 
 
 def _converted(api: Any, hub: Hub) -> tuple[str, list[str]]:

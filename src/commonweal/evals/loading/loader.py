@@ -1,7 +1,8 @@
 """The loader: finds the first origin within reach, reads it, and remembers what was read.
 
-Local files come before the hub; what came from the hub once is read from the cache, also offline. Knows file formats
-by :mod:`.files`, the hub by :mod:`.hub` and the cache by :mod:`.cache`; knows no scenario.
+Local files come before the hub and the web; what came from there once is read from the cache, also offline. Knows file
+formats by :mod:`.files`, the hub by :mod:`.hub`, the web by :mod:`.web` and the cache by :mod:`.cache`; knows no
+scenario.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from commonweal.core.errors import NotFound, Unavailable
 from commonweal.evals.loading.cache import Entry, RowCache
 from commonweal.evals.loading.files import file_rows
 from commonweal.evals.loading.hub import HuggingFace, Remote
-from commonweal.evals.scenario import Hub, Loader, Local, Origin, Row
+from commonweal.evals.loading.web import Files, HttpFiles
+from commonweal.evals.scenario import Hub, Loader, Local, Origin, Row, Web
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """What was opened: a local file, or a data set with the commit that its revision stood for."""
+    """What was opened: a local file, a file of the web, or a data set with the commit that its revision stood for."""
 
     path: str
     revision: str = ""
@@ -45,6 +47,7 @@ class DataLoader:
         offline: bool = False,
         *,
         remote: Remote | None = None,
+        files: Files | None = None,
     ) -> None:
         self.seed = seed
         self.sources: list[Source] = []
@@ -53,14 +56,15 @@ class DataLoader:
         self._cache = RowCache(cache)
         self._away = "not loaded before, and no network is asked (offline)" if offline else ""
         self._remote = remote or HuggingFace()
+        self._files = files or HttpFiles()
 
     def rows(self, *origins: Origin) -> Iterator[Row]:
         """Rows in file order, read as they are asked for. Raises NotFound at once where no origin is within reach,
         DataError (file, line) as soon as a bad row is reached."""
         reasons: list[str] = []
-        for origin in sorted(origins, key=lambda origin: isinstance(origin, Hub)):
+        for origin in sorted(origins, key=lambda origin: not isinstance(origin, Local)):
             try:
-                return self._local(origin) if isinstance(origin, Local) else self._hub(origin)
+                return self._opened(origin)
             except NotFound as error:
                 reasons.append(error.message)
         missing = "data not available: " + "; ".join(reasons)
@@ -74,6 +78,15 @@ class DataLoader:
             raise NotFound(f"data not available: {local.path}: {_absent(path, local)}")
         self.sources.append(Source(path=str(path)))
         return path
+
+    def _opened(self, origin: Origin) -> Iterator[Row]:
+        match origin:
+            case Local():
+                return self._local(origin)
+            case Hub():
+                return self._hub(origin)
+            case Web():
+                return self._web(origin)
 
     def _local(self, local: Local) -> Iterator[Row]:
         path = self._below_root(local)
@@ -109,9 +122,28 @@ class DataLoader:
                 entry = self._cache.adopt(hub, fetched.commit, fetched.file)
             except OSError as error:
                 log.warning("file_not_cached path=%s reason=%s", hub.path, error)
-                entry = Entry(hub=hub, commit=fetched.commit, sha256="", file=fetched.file)
+                entry = Entry(origin=hub, commit=fetched.commit, sha256="", file=fetched.file)
         self.sources.append(Source(path=hub.path, revision=entry.commit, sha256=entry.sha256))
         return file_rows(entry.file, hub.columns)
+
+    def _web(self, web: Web) -> Iterator[Row]:
+        entry = self._cache.find(web)
+        if entry is None:
+            if self._away:
+                raise NotFound(f"{web.url}: {self._away}")
+            entry = self._downloaded(web)
+        self.sources.append(Source(path=web.url, sha256=entry.sha256))
+        return file_rows(entry.file, web.columns)
+
+    def _downloaded(self, web: Web) -> Entry:
+        try:
+            with self._cache.room() as folder:
+                self._files.fetch(web, folder / web.name)
+                return self._cache.adopt(web, "", folder / web.name)
+        except Unavailable as error:
+            raise NotFound(error.message) from None
+        except OSError as error:
+            raise NotFound(f"{web.url}: it cannot be kept: {error}") from None
 
 
 def examples(loader: Loader, *origins: Origin) -> Iterator[Row]:

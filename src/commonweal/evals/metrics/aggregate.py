@@ -64,6 +64,11 @@ class Columns:
                 column.extend([math.nan] * (row - len(column)))
             column.append(number)
 
+    def cut(self, rows: int) -> None:
+        """Forget all rows from ``rows`` on."""
+        for column in self._values.values():
+            del column[rows:]
+
     def arrays(self, rows: int) -> dict[str, Column]:
         made = {}
         for name, column in sorted(self._values.items()):
@@ -84,6 +89,13 @@ class Counts:
             self._row.append(row)
             self._name.append(self._names.setdefault(name, len(self._names)))
             self._value.append(number)
+
+    def cut(self, rows: int) -> None:
+        """Forget all rows from ``rows`` on, and what was begun of an entry."""
+        kept = len(self._value)
+        while kept and self._row[kept - 1] >= rows:
+            kept -= 1
+        del self._row[kept:], self._name[kept:], self._value[kept:]
 
     def entries(self, cluster: NDArray[np.intp], trial: NDArray[np.intp]) -> Entries:
         return Entries(
@@ -143,7 +155,8 @@ class Table:
         return len(self._instance)
 
     def add(self, sample: Sample) -> Numbers:
-        """Score a sample and keep its numbers, which are returned; {} for a failed one."""
+        """Score a sample and keep its numbers, which are returned; {} for a failed one. Where a metric raises,
+        nothing of the sample is kept."""
         if sample.failure is not None:
             self.failed += 1
             return {}
@@ -151,9 +164,14 @@ class Table:
         for score in self._scores:
             numbers.update(score(sample))
         row = len(self._instance)
-        self._numbers.add(row, numbers)
-        for name, metric in self._sets.items():
-            self._features[name].add(row, metric.features(sample))
+        try:
+            self._numbers.add(row, numbers)
+            for name, metric in self._sets.items():
+                self._features[name].add(row, metric.features(sample))
+        except BaseException:
+            for kept in (self._numbers, *self._features.values()):
+                kept.cut(row)
+            raise
         instance = sample.instance
         place = (instance.split, instance.perturbation, instance.subset)
         self._instance.append(self._ids.setdefault(instance.id, len(self._ids)))

@@ -21,6 +21,7 @@ from commonweal.evals.metrics.ifeval import IFEVAL, IFEVAL_INSTRUCTIONS
 from commonweal.evals.metrics.injection import INJECTION
 from commonweal.evals.metrics.judge import JUDGE, PAIRWISE_JUDGE
 from commonweal.evals.metrics.language_modeling import BITS_PER_BYTE
+from commonweal.evals.metrics.last_word import LAST_WORD
 from commonweal.evals.metrics.math_equiv import MATH_EQUIV
 from commonweal.evals.metrics.metric import Definition, Family
 from commonweal.evals.metrics.minimal_pair import MINIMAL_PAIR
@@ -30,11 +31,14 @@ from commonweal.evals.metrics.option_likelihood import OPTION_LIKELIHOOD
 from commonweal.evals.metrics.overlap import BLEU, F1, ROUGE
 from commonweal.evals.metrics.ranking import RANKING
 from commonweal.evals.metrics.refusal import REFUSAL
+from commonweal.evals.metrics.set_match import SET_MATCH
 from commonweal.evals.metrics.sql import SQL
 from commonweal.evals.metrics.toxicity import TOXICITY
 
 _ALL = (
     EXACT_MATCH,
+    SET_MATCH,
+    LAST_WORD,
     F1,
     ROUGE,
     BLEU,

@@ -14,6 +14,7 @@ from commonweal.core.errors import ConfigError
 from commonweal.evals.scenario import Args, Scenario
 from commonweal.evals.scenarios.core import CORE
 from commonweal.evals.scenarios.core.mmlu import HELM_SUBJECTS
+from commonweal.evals.scenarios.core.wmt14 import INTO_ENGLISH
 from commonweal.evals.scenarios.generated import GENERATED
 from commonweal.evals.scenarios.later import LATER
 from commonweal.evals.scenarios.targeted import TARGETED
@@ -108,6 +109,7 @@ def _plain(*families: tuple[Scenario, ...]) -> tuple[str, ...]:
 
 
 _NATURAL_QA = _each("natural_qa", mode=("closedbook", "openbook_longans"))
+_LITE = (*_all_of("legalbench", "subset"), *_each("wmt_14", language_pair=INTO_ENGLISH))
 _MMLU_OF_HELM = _each("mmlu", subject=HELM_SUBJECTS)
 
 _CORE = (
@@ -188,15 +190,16 @@ SUITES: Mapping[str, tuple[str, ...]] = {
         ),
         "gsm",
         "med_qa",
+        *_LITE,
     ),
     "offline": (*_plain(GENERATED), *(scenario.name for scenario in LATER if "offline" in scenario.tags)),
     "safety": _SAFETY,
     "all": tuple(
         dict.fromkeys(
-            (*_CORE, "squad", *_all_of("arc", "set"), *_TARGETED, *_plain(TARGETED, LATER, GENERATED))
+            (*_CORE, *_LITE, "squad", *_all_of("arc", "set"), *_TARGETED, *_plain(TARGETED, LATER, GENERATED))
         )
     ),
 }
 """``core`` and ``targeted`` are the runs of HELM's paper, multiple choice by the joint method, which every model can
-answer; ``lite`` HELM Lite but for LegalBench and WMT14; ``offline`` what needs no data; ``safety`` harm, refusal,
+answer; ``lite`` HELM Lite; ``offline`` what needs no data; ``safety`` harm, refusal,
 injection and bias; ``mmlu`` all 57 subjects; ``all`` every scenario."""

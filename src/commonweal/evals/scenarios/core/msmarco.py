@@ -1,8 +1,8 @@
 """MS MARCO passage ranking (Bajaj et al. 2016), regular and TREC 2019 (Craswell et al. 2020): which of the passages
 that BM25 found answers a query? HELM asks about each passage by itself.
 
-The files lie below ``msmarco/`` of the data root, under HELM's names; they are too large, and too scattered, for a
-download of ours (HELM's docstring, ``scenarios/msmarco_scenario.py``, says where each comes from):
+The files lie below ``msmarco/`` of the data root, under HELM's names, or are downloaded from where HELM has them (3 GB
+in all; its docstring, ``scenarios/msmarco_scenario.py``, says who made each):
 
     passage_document.tsv                                docid, text     8.8 million passages
     passage_train_{queries,qrels,topk}.tsv              qid, text | qid, 0, docid, relevance | qid, docid, rank
@@ -19,7 +19,7 @@ from functools import partial
 from commonweal.core.errors import ConfigError
 from commonweal.evals.instance import Instance, Reference, Split
 from commonweal.evals.loading import field
-from commonweal.evals.scenario import Args, Loader, Local, Row, Scenario
+from commonweal.evals.scenario import Args, Loader, Local, Row, Scenario, Web
 from commonweal.evals.scenarios.core.adaptations import RANKING, ranking
 
 _SEED = 1885  # HELM's
@@ -34,6 +34,23 @@ _COLUMNS = {
     "qrels": ("qid", "unused", "docid", "relevance"),
     "topk": ("qid", "docid", "rank"),
 }
+
+_CODALAB = "https://worksheets.codalab.org/rest/bundles/{}/contents/blob/"
+_MICROSOFT = "https://msmarco.blob.core.windows.net/msmarcoranking/{}"
+_TREC = "https://trec.nist.gov/data/deep/{}"
+_WEB = {
+    "document": (_CODALAB.format("0x50d32fc56ad04dd89510bf86f9c1c9d3"), ".tsv"),
+    "train_queries": (_MICROSOFT.format("queries.train.tsv"), ".tsv"),
+    "train_qrels": (_MICROSOFT.format("qrels.train.tsv"), ".tsv"),
+    "train_topk": (_CODALAB.format("0x8c43d4ec02ea48d6a727683a9676b77b"), ".tsv"),
+    "regular_queries": (_CODALAB.format("0xf5ccf54707b548f9a4c43502c6f15719"), ".tsv"),
+    "regular_qrels": (_MICROSOFT.format("qrels.dev.small.tsv"), ".tsv"),
+    "regular_topk": (_CODALAB.format("0xbc3dfacb2b7746809e582ee01fa5fe70"), ".tsv"),
+    "trec_queries": (_MICROSOFT.format("msmarco-test2019-queries.tsv.gz"), ".tsv.gz"),
+    "trec_qrels": (_TREC.format("2019qrels-pass.txt"), ".ssv"),
+    "trec_topk": (_CODALAB.format("0x2e80572f93b748d594b817249013bdac"), ".tsv"),
+}
+"""Where HELM reads each file, and its form."""
 
 Numbers = Mapping[int, Mapping[int, int]]
 """By query, by passage: its relevance or its rank."""
@@ -109,7 +126,12 @@ def _part(
 
 
 def _rows(loader: Loader, *name: str) -> Iterator[Row]:
-    return loader.rows(Local(path=f"msmarco/passage_{'_'.join(name)}.tsv", columns=_COLUMNS[name[-1]]))
+    file, columns = "_".join(name), _COLUMNS[name[-1]]
+    url, suffix = _WEB[file]
+    return loader.rows(
+        Local(path=f"msmarco/passage_{file}.tsv", columns=columns),
+        Web(url=url, name=f"passage_{file}{suffix}", columns=columns),
+    )
 
 
 def _numbers(rows: Iterable[Row], name: str, queries: Collection[int]) -> Numbers:

@@ -130,8 +130,8 @@ DYCK = Scenario(
         shots=3,
         stop=("\n",),
     ),
-    main_metric="exact_match",
-    metrics=("exact_match",),
+    main_metric="exact_match_indicator",
+    metrics=("last_word", "exact_match"),
     tags=("targeted", "generated", "reasoning"),
     args=ARGS,
 )

@@ -170,8 +170,8 @@ SYNTHETIC_REASONING_NATURAL = Scenario(
         shots=3,
         max_tokens=20,
     ),
-    main_metric="quasi_exact_match",
-    metrics=("exact_match", "f1"),
+    main_metric="f1_set_match",
+    metrics=("set_match", "exact_match", "f1"),
     tags=("targeted", "generated", "reasoning"),
     args=ARGS,
 )

@@ -64,6 +64,54 @@ def test_what_was_asked_otherwise_or_failed_is_run_again(tmp_path: Path) -> None
     assert kept.stdout == "mock: 0 to run, 2 kept\n"
 
 
+OWN = """name = "own"
+shape = "question_answering"
+file = "own.jsonl"
+"""
+
+
+def own(folder: Path, *answers: str) -> str:
+    (folder / "own.toml").write_text(OWN)
+    rows = [{"id": str(n), "question": f"What is {n}?", "answer": one} for n, one in enumerate(answers)]
+    (folder / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(folder / "own.toml")
+
+
+def test_data_that_changed_are_noticed(tmp_path: Path) -> None:
+    out, words = str(tmp_path / "runs"), ("--model", "mock", "--scenario", own(tmp_path, "a", "b"))
+    assert run("refresh", out, *words).returncode == 0
+    assert run("refresh", out, *words, "--dry-run").stdout == "mock: 0 to run, 1 kept\n"
+    own(tmp_path, "a", "c")
+    dry = run("refresh", out, *words, "--dry-run").stdout.splitlines()
+    assert dry[1].startswith("- own: data: instances ")
+    assert dry[-1].endswith("changed")
+    (tmp_path / "own.jsonl").unlink()
+    assert run("refresh", out, *words, "--dry-run").stdout == "mock: 0 to run, 1 kept\n"
+
+
+def test_what_is_asked_can_be_said_as_for_eval(tmp_path: Path) -> None:
+    asked = ("--scenario", "arithmetic", "--max-instances", "4", "--shots", "2", "--seed", "3")
+    asked += ("--perturbations", "typos", "--trials", "2", "--model", "mock")
+    assert run("refresh", str(tmp_path / "a"), *asked).returncode == 0
+    assert run("eval", "--out", str(tmp_path / "b"), *asked).returncode == 0
+    found = [json.loads(next((tmp_path / side).rglob("run.json")).read_text())["spec"] for side in ("a", "b")]
+    assert found[0] == found[1]
+    assert (found[0]["adaptation"]["shots"], found[0]["seed"], found[0]["perturbations"]) == (2, 3, ["typos"])
+
+
+def test_a_limit_holds_over_all_models(tmp_path: Path) -> None:
+    words = ("--model", "mock", "--model", "mock:empty", "--scenario", "copying", "--max-instances", "6")
+    done = run("refresh", str(tmp_path), *words, "--max-tokens", "1")
+    assert done.returncode == 0
+    assert "stopped: --max-tokens: the limit of 1 tokens" in done.stdout
+    assert saved(tmp_path) == ["copying"]
+    kept = run("refresh", str(tmp_path), *words, "--dry-run").stdout.splitlines()
+    assert kept[0] == "mock: 1 to run, 0 kept"
+    assert "unfinished" in kept[1]
+    away = run("refresh", str(tmp_path / "b"), *words, "--max-cost", "1")
+    assert "what this model costs is not known" in away.stderr
+
+
 def test_a_suite_is_asked_with_its_perturbations_as_eval_asks_it(tmp_path: Path) -> None:
     suite = ("--model", "mock", "--suite", "offline", "--max-instances", "1")
     assert run("refresh", str(tmp_path / "a"), *suite).returncode == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,93 +20,104 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 
+_ASKED, _LIMITS, _CARRIED_OUT = "What is asked", "Limits and cost", "How it is carried out"
+
+
+def _option(panel: str, text: str, *flags: str, **more: Any) -> Any:
+    return typer.Option(*flags, help=text, rich_help_panel=panel, **more)
+
+
+# What ``eval`` and ``refresh`` have in common.
+
+SuiteOption = Annotated[str, _option(_ASKED, "A list of scenarios: offline, core, ...")]
+ScenarioOption = Annotated[
+    list[str] | None,
+    _option(
+        _ASKED,
+        "A scenario, such as mmlu:subject=anatomy, or a file (my.toml, an lm_eval task.yaml); repeatable.",
+    ),
+]
+MaxInstancesOption = Annotated[
+    int, _option(_ASKED, "Ask so many instances of each scenario; 0 for all.", min=0)
+]
+ShotsOption = Annotated[
+    int | None, _option(_ASKED, "Examples in a prompt; the scenario's own number if left out.", min=0)
+]
+TrialsOption = Annotated[
+    int | None, _option(_ASKED, "How often to ask, each time with other examples.", min=1)
+]
+PerturbationsOption = Annotated[
+    str,
+    _option(
+        _ASKED,
+        "robustness, fairness, names separated by commas, or none. Left out, a suite has both, a single scenario none.",
+        show_default=False,
+    ),
+]
+SeedOption = Annotated[int, _option(_ASKED, "Draws instances, examples and perturbations.")]
+JudgeOption = Annotated[str, _option(_ASKED, "The model that judges, where a scenario needs one.")]
+DataRootOption = Annotated[Path | None, _option(_ASKED, "A folder of data sets, read in place of downloads.")]
+MaxCostOption = Annotated[
+    float | None, _option(_LIMITS, "Stop when this command has spent so many US dollars.", min=0)
+]
+MaxTokensOption = Annotated[int | None, _option(_LIMITS, "Stop when it has used so many tokens.", min=1)]
+MaxTimeOption = Annotated[float | None, _option(_LIMITS, "Stop after so many seconds.", min=0)]
+PriceInOption = Annotated[float | None, _option(_LIMITS, "US dollars for a million tokens read.", min=0)]
+PriceOutOption = Annotated[float | None, _option(_LIMITS, "US dollars for a million tokens written.", min=0)]
+ConcurrencyOption = Annotated[
+    int, _option(_CARRIED_OUT, "Samples in flight at most; 0 for what suits the model.", min=0)
+]
+
 
 @commands.command("eval")
 def eval_(
     model: Annotated[
-        str, typer.Option(help="A server (http://host/v1#name), a folder, a provider's model, or mock.")
+        str, _option(_ASKED, "A server (http://host/v1#name), a folder, a provider's model, or mock.")
     ] = "",
-    suite: Annotated[str, typer.Option(help="A list of scenarios: offline, core, ...")] = "",
-    scenario: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A scenario, such as mmlu:subject=anatomy, or a file (my.toml, an lm_eval task.yaml); repeatable."
-        ),
+    suite: SuiteOption = "",
+    scenario: ScenarioOption = None,
+    max_instances: MaxInstancesOption = 0,
+    shots: ShotsOption = None,
+    trials: TrialsOption = None,
+    perturbations: PerturbationsOption = "",
+    seed: SeedOption = 0,
+    judge: JudgeOption = "",
+    data_root: DataRootOption = None,
+    estimate: Annotated[
+        bool, _option(_LIMITS, "Say what it would take, and ask nothing.", "--estimate")
+    ] = False,
+    max_cost: MaxCostOption = None,
+    max_tokens: MaxTokensOption = None,
+    max_time: MaxTimeOption = None,
+    max_failures: Annotated[
+        float, _option(_LIMITS, "Give a run up when more than this share of it fails.", min=0, max=1)
+    ] = 0.1,
+    price_in: PriceInOption = None,
+    price_out: PriceOutOption = None,
+    out: Annotated[Path, _option(_CARRIED_OUT, "Where to make the folder of this evaluation.")] = Path(
+        "runs"
+    ),
+    resume: Annotated[
+        Path | None, _option(_CARRIED_OUT, "Go on with an evaluation: ask only what is missing.")
     ] = None,
-    max_instances: Annotated[
-        int, typer.Option(min=0, help="Ask so many instances of each scenario; 0 for all.")
-    ] = 0,
-    shots: Annotated[
-        int | None, typer.Option(min=0, help="Examples in a prompt; the scenario's own number if left out.")
-    ] = None,
-    trials: Annotated[
-        int | None, typer.Option(min=1, help="How often to ask, each time with other examples.")
-    ] = None,
-    perturbations: Annotated[
-        str,
-        typer.Option(
-            help="robustness, fairness, names separated by commas, or none. Left out, a suite has both, a "
-            "single scenario none.",
-            show_default=False,
-        ),
-    ] = "",
-    data_root: Annotated[
-        Path | None, typer.Option(help="A folder of data sets, read in place of downloads.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Where to make the folder of this evaluation.")] = Path("runs"),
-    seed: Annotated[int, typer.Option(help="Draws instances, examples and perturbations.")] = 0,
-    concurrency: Annotated[
-        int, typer.Option(min=0, help="Samples in flight at most; 0 for what suits the model.")
-    ] = 0,
-    judge: Annotated[str, typer.Option(help="The model that judges, where a scenario needs one.")] = "",
+    concurrency: ConcurrencyOption = 0,
     key_env: Annotated[
-        str, typer.Option(help="The environment variable that holds the model's key.", show_default=False)
+        str,
+        _option(_CARRIED_OUT, "The environment variable that holds the model's key.", show_default=False),
     ] = "",
     cache: Annotated[
         Path | None,
-        typer.Option(help="Keep answers in this file; only those of providers are kept if left out."),
+        _option(_CARRIED_OUT, "Keep answers in this file; only those of providers are kept if left out."),
     ] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no answers.")] = False,
-    estimate: Annotated[
-        bool, typer.Option("--estimate", help="Say what it would take, and ask nothing.")
-    ] = False,
-    resume: Annotated[
-        Path | None, typer.Option(help="Go on with an evaluation: ask only what is missing.")
-    ] = None,
-    max_cost: Annotated[
-        float | None, typer.Option(min=0, help="Stop when this command has spent so many US dollars.")
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Stop when it has used so many tokens.")
-    ] = None,
-    max_time: Annotated[float | None, typer.Option(min=0, help="Stop after so many seconds.")] = None,
-    max_failures: Annotated[
-        float, typer.Option(min=0, max=1, help="Give a run up when more than this share of it fails.")
-    ] = 0.1,
-    price_in: Annotated[
-        float | None, typer.Option(min=0, help="US dollars for a million tokens read.")
-    ] = None,
-    price_out: Annotated[
-        float | None, typer.Option(min=0, help="US dollars for a million tokens written.")
-    ] = None,
+    no_cache: Annotated[bool, _option(_CARRIED_OUT, "Keep no answers.", "--no-cache")] = False,
     json_: JsonOption = False,
 ) -> None:
     """Evaluate a language model: accuracy, calibration, robustness, fairness, bias, toxicity, efficiency."""
     from commonweal.commands import evaluating
     from commonweal.evals.budget import Limits, prices_of
-    from commonweal.evals.plan import Wishes
 
-    wishes = Wishes(
-        model=model,
-        suite=suite,
-        scenarios=tuple(scenario or ()),
-        max_instances=max_instances,
-        shots=shots,
-        trials=trials,
-        perturbations=tuple(filter(None, perturbations.split(","))) if perturbations else None,
-        seed=seed,
-        judge=judge,
-        data_root=str(data_root) if data_root else "",
+    wishes = _wishes(
+        model, suite, scenario, max_instances, shots, trials, perturbations, seed, judge, data_root
     )
     _check_asked(wishes, resume)
     options = evaluating.EvalOptions(
@@ -203,58 +214,77 @@ def refresh(
         list[Path], typer.Argument(help="Folders with runs; new ones are made in the first of them.")
     ],
     model: Annotated[
-        list[str] | None, typer.Option(help="A model of the matrix, as eval takes it; repeatable.")
+        list[str] | None, _option(_ASKED, "A model of the matrix, as eval takes it; repeatable.")
     ] = None,
-    suite: Annotated[str, typer.Option(help="The scenarios of the matrix: core, lite, ...")] = "",
-    scenario: Annotated[
-        list[str] | None, typer.Option(help="A scenario of the matrix, as eval takes it; repeatable.")
-    ] = None,
-    max_instances: Annotated[
-        int, typer.Option(min=0, help="Ask so many instances of each scenario; 0 for all.")
-    ] = 0,
-    data_root: Annotated[
-        Path | None, typer.Option(help="A folder of data sets, read in place of downloads.")
-    ] = None,
-    judge: Annotated[str, typer.Option(help="The model that judges, where a scenario needs one.")] = "",
+    suite: SuiteOption = "",
+    scenario: ScenarioOption = None,
+    max_instances: MaxInstancesOption = 0,
+    shots: ShotsOption = None,
+    trials: TrialsOption = None,
+    perturbations: PerturbationsOption = "",
+    seed: SeedOption = 0,
+    judge: JudgeOption = "",
+    data_root: DataRootOption = None,
+    max_cost: MaxCostOption = None,
+    max_tokens: MaxTokensOption = None,
+    max_time: MaxTimeOption = None,
+    price_in: PriceInOption = None,
+    price_out: PriceOutOption = None,
+    concurrency: ConcurrencyOption = 0,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be run and why, and ask nothing.")
+        bool, _option(_CARRIED_OUT, "Say what would be run and why, and ask nothing.", "--dry-run")
     ] = False,
     json_: JsonOption = False,
 ) -> None:
     """Run only what is missing from a matrix of models and scenarios, or was asked otherwise."""
     from commonweal.commands import evaluating, refreshing
-    from commonweal.evals.budget import Limits
-    from commonweal.evals.plan import Wishes
+    from commonweal.evals.budget import Limits, prices_of
 
     if not model:
         raise UserError("no model", hint="give --model URL#name, a folder, or mock; once for each")
     if not suite and not scenario:
         raise UserError("nothing to evaluate", hint="give --suite offline, or --scenario NAME")
-    wishes = Wishes(
-        model="",
-        suite=suite,
-        scenarios=tuple(scenario or ()),
-        max_instances=max_instances,
-        judge=judge,
-        data_root=str(data_root) if data_root else "",
-    )
+    wishes = _wishes("", suite, scenario, max_instances, shots, trials, perturbations, seed, judge, data_root)
     options = evaluating.EvalOptions(
         home=DEFAULT_FOLDER.expanduser(),
         out=paths[0],
-        resume=None,
-        estimate=False,
-        limits=Limits(),
-        prices=None,
-        failure_rate=0.1,
-        concurrency=0,
-        cache=None,
-        no_cache=False,
+        limits=Limits(cost=max_cost, tokens=max_tokens, seconds=max_time),
+        prices=prices_of(price_in, price_out),
+        concurrency=concurrency,
         key_of=lambda text: _model_key(text, ""),
         json=json_,
     )
     code = refreshing.run_refresh(model, paths, wishes, options, dry=dry_run)
     if code:
         raise typer.Exit(code)
+
+
+def _wishes(
+    model: str,
+    suite: str,
+    scenario: list[str] | None,
+    max_instances: int,
+    shots: int | None,
+    trials: int | None,
+    perturbations: str,
+    seed: int,
+    judge: str,
+    data_root: Path | None,
+) -> Wishes:
+    from commonweal.evals.plan import Wishes
+
+    return Wishes(
+        model=model,
+        suite=suite,
+        scenarios=tuple(scenario or ()),
+        max_instances=max_instances,
+        shots=shots,
+        trials=trials,
+        perturbations=tuple(filter(None, perturbations.split(","))) if perturbations else None,
+        seed=seed,
+        judge=judge,
+        data_root=str(data_root) if data_root else "",
+    )
 
 
 @commands.command("import-helm")

@@ -302,7 +302,7 @@ class _Run:
             },
             "data": self._data,
             "endpoint": bench.endpoint,
-            "judge": bench.judge,
+            "judge": bench.judge if "judge" in scenario.needs else "",
             "abilities": _abilities(bench.completer.abilities),
             "instances": {"asked": self._material.size, "total": self._material.total},
             "coverage": self._coverage.to_json(),

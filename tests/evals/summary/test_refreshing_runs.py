@@ -91,6 +91,27 @@ def test_a_run_that_does_counts_whatever_came_after_it() -> None:
     assert decide(one, [newer]).why == "asked otherwise"
 
 
+def test_changed_data_are_told_and_only_asked_about_where_all_else_is_the_same() -> None:
+    one, asked = planned("a"), list[str]()
+
+    def rows(run: Planned) -> str:
+        asked.append(run.spec.name)
+        return "other rows now"
+
+    [place] = places("m", [[one]], [saved(one)], rows=rows)
+    assert told(place)[:2] == ("due", "data")
+    assert place.text.startswith("instances told when re, now other rows n: the data or the scenario")
+    for other in (planned("a", seed=3), planned("a", version=2), planned("b")):
+        [place] = places("m", [[other]], [saved(one)], rows=rows)
+        assert place.why != "data"
+    assert asked == ["a"]
+    for now in ("told when read", ""):
+        [place] = places("m", [[one]], [saved(one)], rows=lambda run, now=now: now)  # type: ignore[misc]
+        assert place.state == "kept"
+    [place] = places("m", [[one]], [saved(one, spec={**saved(one).run["spec"], "rows": ""})], rows=rows)
+    assert place.state == "kept"
+
+
 def test_the_judge_counts_only_where_one_judges() -> None:
     judged, plain = planned("a", needs=("judge",)), planned("a")
     run = saved(judged, judge="j1")

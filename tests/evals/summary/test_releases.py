@@ -9,7 +9,7 @@ import pytest
 from making_runs import make_run, right
 
 from commonweal.core.errors import Conflict, UserError
-from commonweal.evals.summary.release import freeze
+from commonweal.evals.summary.release import freeze, judge_of
 from commonweal.evals.summary.runs import find_runs
 
 NOW = "2026-11-24T00:00:00+00:00"
@@ -54,6 +54,14 @@ def test_what_changed_and_why(tmp_path: Path) -> None:
     assert [entry["name"] for entry in index] == ["r1", "r2"]
     assert index[1]["changes"]["number moved"] == 2
     assert json.loads((tmp_path / "releases" / "r2.json").read_text()) == second
+
+
+def test_the_judge_is_the_one_that_the_run_names() -> None:
+    by_command = "commonweal eval --model m --judge by-command"
+    assert judge_of({"judge": "named", "command": by_command}) == "named"
+    assert judge_of({"judge": "", "command": by_command}) == ""
+    assert judge_of({"command": by_command}) == "by-command"
+    assert judge_of({"command": None}) == judge_of({}) == ""
 
 
 def test_a_changed_scenario_and_changed_data(tmp_path: Path) -> None:

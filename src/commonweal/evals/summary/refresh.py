@@ -1,7 +1,7 @@
 """What is left to run of a matrix of models and scenarios, and why.
 
-Compares what would be asked with the runs that are saved; reads no data and asks no model, so it does not see that a
-scenario's data have changed while its version has not. A model's abilities decide how it is asked (letters in place of
+Compares what would be asked with the runs that are saved, and asks no model; the data that a run would have now are
+read by whoever passes them in. A model's abilities decide how it is asked (letters in place of
 log-probabilities), and they are known for certain only once it was asked: a saved run counts as the same question
 where it is what would be asked under the abilities that were found then, or before any were known.
 """
@@ -9,7 +9,7 @@ where it is what would be asked under the abilities that were found then, or bef
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -20,7 +20,9 @@ from commonweal.evals.summary.release import judge_of
 from commonweal.evals.summary.runs import SavedRun
 
 State = Literal["kept", "due", "impossible"]
-Why = Literal["", "missing", "failed", "unfinished", "scenario version", "asked otherwise", "judge"]
+Why = Literal["", "missing", "failed", "unfinished", "scenario version", "asked otherwise", "judge", "data"]
+Rows = Callable[[Planned], str]
+"""Gives the hash of the instances that a run would have now, "" where that is not to be known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +55,17 @@ def abilities_of(runs: Sequence[SavedRun]) -> list[Abilities]:
 
 
 def places(
-    model: str, plans: Sequence[Sequence[Planned]], saved: Sequence[SavedRun], judge: str = ""
+    model: str,
+    plans: Sequence[Sequence[Planned]],
+    saved: Sequence[SavedRun],
+    judge: str = "",
+    rows: Rows = lambda run: "",
 ) -> list[Place]:
     """The places of one model.
 
     ``plans`` are the same runs under each of :func:`abilities_of`, in this order; ``saved`` are the model's runs, the
-    newest last; ``judge`` is the judge that would be asked.
+    newest last; ``judge`` is the judge that would be asked; ``rows`` is asked of runs that would be kept but for their
+    data.
     """
     by_name: dict[str, list[SavedRun]] = {}
     for run in saved:
@@ -66,16 +73,18 @@ def places(
     made = []
     for forms in zip(*plans, strict=True):
         planned = forms[0]
-        state, why, text = _decided(forms, by_name.get(planned.spec.name, ()), judge)
+        state, why, text = _decided(forms, by_name.get(planned.spec.name, ()), judge, rows)
         made.append(
             Place(model=model, name=planned.spec.name, named=planned.named, state=state, why=why, text=text)
         )
     return made
 
 
-def _decided(forms: Sequence[Planned], saved: Sequence[SavedRun], judge: str) -> tuple[State, Why, str]:
+def _decided(
+    forms: Sequence[Planned], saved: Sequence[SavedRun], judge: str, rows: Rows
+) -> tuple[State, Why, str]:
     planned = forms[0]
-    told = [_difference(forms, run, judge) for run in saved]
+    told = [_difference(forms, run, judge, rows) for run in saved]
     if any(why == "" for why, _ in told):
         return "kept", "", ""
     if planned.reason:
@@ -84,7 +93,7 @@ def _decided(forms: Sequence[Planned], saved: Sequence[SavedRun], judge: str) ->
     return "due", why, text
 
 
-def _difference(forms: Sequence[Planned], run: SavedRun, judge: str) -> tuple[Why, str]:
+def _difference(forms: Sequence[Planned], run: SavedRun, judge: str, rows: Rows) -> tuple[Why, str]:
     """Why a saved run does not do; "" where it does."""
     before = run.run["spec"]
     version = forms[0].spec.version
@@ -93,18 +102,28 @@ def _difference(forms: Sequence[Planned], run: SavedRun, judge: str) -> tuple[Wh
     found = [changes(_asked(before), _asked(_plain(planned.spec))) for planned in forms]
     if all(found):
         return "asked otherwise", "; ".join(found[0])
-    judged = run.run.get("judge") or judge_of(run.run)
+    judged = judge_of(run.run)
     if judge and judge != judged and "judge" in forms[0].scenario.needs:
         return "judge", f"{judged or 'none'} -> {judge}"
     status = str(run.run.get("status", "unfinished"))
     if status == "done":
-        return "", ""
+        return _data(before["rows"], rows(forms[0]) if before["rows"] else "")
     reason = str(run.run.get("reason") or "")
     return ("failed", reason) if status == "failed" else ("unfinished", reason or status)
 
 
+def _data(before: str, now: str) -> tuple[Why, str]:
+    """The hash is of all that is asked about, so another reading of the same file shows in it as well."""
+    if not now or before == now:
+        return "", ""
+    return (
+        "data",
+        f"instances {before[:12]}, now {now[:12]}: the data or the scenario's reading of them changed",
+    )
+
+
 def _asked(spec: dict[str, Any]) -> dict[str, Any]:
-    """What two runs must have in common. Data are not looked at, and the model may be written in two ways."""
+    """What two runs must have in common. Data are looked at apart, and the model may be written in two ways."""
     return {**spec, "rows": "", "model": ""}
 
 

@@ -109,7 +109,9 @@ def frozen_run(run: SavedRun) -> dict[str, Any]:
 
 
 def judge_of(run: Mapping[str, Any]) -> str:
-    """The judge that a run was given, as its command names it; "" for none."""
+    """The judge of a run, "" for none. Runs of before that was written down tell it by their command."""
+    if (told := run.get("judge")) is not None:
+        return str(told)
     words = shlex.split(run.get("command") or "")
     return words[words.index("--judge") + 1] if "--judge" in words[:-1] else ""
 

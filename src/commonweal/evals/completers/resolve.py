@@ -10,34 +10,15 @@ The environment is not read here: the caller looks up :func:`key_name` and passe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 from commonweal.core.completion import Completer
 from commonweal.core.errors import ConfigError
 from commonweal.evals.completers.local import LocalCompleter, LocalOptions
 from commonweal.evals.completers.mock import mock_of
+from commonweal.evals.completers.providers import PROVIDERS, Provider
 from commonweal.evals.completers.remote import RemoteCompleter, RemoteOptions, remote
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provider:
-    """Where a provider's API is, and which environment variable holds its users' keys."""
-
-    base_url: str
-    key_name: str
-
-
-PROVIDERS: Mapping[str, Provider] = {
-    "openai": Provider(base_url="https://api.openai.com/v1", key_name="OPENAI_API_KEY"),
-    "openrouter": Provider(base_url="https://openrouter.ai/api/v1", key_name="OPENROUTER_API_KEY"),
-    "together": Provider(base_url="https://api.together.xyz/v1", key_name="TOGETHER_API_KEY"),
-    "groq": Provider(base_url="https://api.groq.com/openai/v1", key_name="GROQ_API_KEY"),
-    "mistral": Provider(base_url="https://api.mistral.ai/v1", key_name="MISTRAL_API_KEY"),
-    "deepseek": Provider(base_url="https://api.deepseek.com/v1", key_name="DEEPSEEK_API_KEY"),
-    "fireworks": Provider(base_url="https://api.fireworks.ai/inference/v1", key_name="FIREWORKS_API_KEY"),
-}
 
 _FORMS = (
     "a server (http://127.0.0.1:8080/v1#name), a folder (./my-checkpoint), a provider's model (openai/gpt-x), "

@@ -1,11 +1,11 @@
 """``commonweal eval`` measured: processor time, requests a second, local models, HELM's own numbers, memory, failures.
 
-    python bench/evals.py --out bench/data/evals.json [--quick] [--only cost,endpoint] [--peers ~/.cache/peers]
+    python bench/evals.py --out bench/data/evals.json [--quick] [--only cost,endpoint] [--no-peers]
 
 Every evaluation is the command as a person starts it, in a process of its own, whose processor time is counted: wall
 time says nothing on a machine that does something else as well. Peers run the same questions in environments of their
-own, turn by turn with ours (``evals_peers.py`` says how to install them); what cannot be run is recorded with its
-reason. A measure that fails is recorded as such, and the others go on.
+own, turn by turn with ours (``evals_peers.py`` installs them below ``--peers``, in some minutes the first time); what
+cannot be run is recorded with its reason. A measure that fails is recorded as such, and the others go on.
 """
 
 from __future__ import annotations
@@ -374,9 +374,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer repeats and instances")
     parser.add_argument("--only", default=",".join(MEASURES), help="measures, by commas; the others are kept")
     parser.add_argument("--peers", type=Path, default=Path.home() / ".cache" / "peers")
+    parser.add_argument("--no-peers", action="store_true", help="measure ours alone")
     arguments = parser.parse_args()
     settings = QUICK if arguments.quick else Settings()
-    peers, missing = find_peers(arguments.peers)
+    peers, missing = ([], {}) if arguments.no_peers else find_peers(arguments.peers, install=True)
     names = arguments.only.split(",")
     if unknown := set(names) - set(MEASURES):
         parser.error(f"--only: no measure {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")

@@ -3,7 +3,8 @@
     python bench/evals_endpoint.py --delay-ms 50 [--refuse TEXT]
 
 Prints its port. Every answer is the same bytes, sent ``delay`` after the whole request is there, whatever else goes
-on; a request with ``--refuse`` in its body gets status 400. It lists no log-probabilities and scores no prompts.
+on; a request with ``--refuse`` in its body gets status 400. It lists log-probabilities where they are asked for, and
+scores no prompts.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import asyncio
 import json
 import re
 
+ASKED = re.compile(rb'"(?:top_)?logprobs": ?[1-9t]')
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 USAGE = {"prompt_tokens": 20, "completion_tokens": 1, "total_tokens": 21}
 
@@ -24,30 +26,25 @@ def reply(status: int, body: object) -> bytes:
 
 
 MODELS = reply(200, {"object": "list", "data": [{"id": "tiny", "object": "model", "max_model_len": 4096}]})
-TEXT = {"index": 0, "text": " A", "finish_reason": "stop", "logprobs": None}
-COMPLETION = reply(
-    200,
-    {
-        "id": "c",
-        "object": "text_completion",
-        "created": 1,
-        "model": "tiny",
-        "choices": [TEXT],
-        "usage": USAGE,
-    },
-)
-MESSAGE = {"index": 0, "message": {"role": "assistant", "content": "A"}, "finish_reason": "stop"}
-CHAT = reply(
-    200,
-    {
-        "id": "c",
-        "object": "chat.completion",
-        "created": 1,
-        "model": "tiny",
-        "choices": [MESSAGE],
-        "usage": USAGE,
-    },
-)
+TOKENS = {"tokens": [" A"], "token_logprobs": [-0.5], "top_logprobs": [{" A": -0.5}], "text_offset": [0]}
+LISTED = {"content": [{"token": "A", "logprob": -0.5, "bytes": [65], "top_logprobs": []}]}
+
+
+def completion(logprobs: object) -> bytes:
+    choice = {"index": 0, "text": " A", "finish_reason": "stop", "logprobs": logprobs}
+    made = {"id": "c", "object": "text_completion", "created": 1, "model": "tiny", "choices": [choice]}
+    return reply(200, {**made, "usage": USAGE})
+
+
+def chat(logprobs: object) -> bytes:
+    message = {"role": "assistant", "content": "A"}
+    choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": logprobs}
+    made = {"id": "c", "object": "chat.completion", "created": 1, "model": "tiny", "choices": [choice]}
+    return reply(200, {**made, "usage": USAGE})
+
+
+COMPLETIONS = {False: completion(None), True: completion(TOKENS)}
+CHATS = {False: chat(None), True: chat(LISTED)}
 REFUSAL = reply(
     400, {"error": {"message": "this request is never answered", "type": "invalid_request_error"}}
 )
@@ -82,7 +79,8 @@ class Connection(asyncio.Protocol):
             return MODELS
         if self._refused and self._refused in body:
             return REFUSAL
-        return CHAT if b"/chat/" in head.split(b"\r\n", 1)[0] else COMPLETION
+        answers = CHATS if b"/chat/" in head.split(b"\r\n", 1)[0] else COMPLETIONS
+        return answers[ASKED.search(body) is not None]
 
     def _send(self, answer: bytes) -> None:
         if not self._transport.is_closing():

@@ -1,25 +1,50 @@
-"""The other harnesses: where they are installed, and one run of theirs. A peer that is not there is said not to be.
+"""The other harnesses: each installed into an environment of its own, and one run of theirs.
 
-Each has an environment of its own under one folder (their requirements conflict), made by
-
-    python3 -m venv PEERS/inspect_ai && PEERS/inspect_ai/bin/pip install inspect_ai==0.3.285 openai
-    python3 -m venv PEERS/lm_eval && PEERS/lm_eval/bin/pip install lm_eval==0.4.13 torch==2.13.0 transformers accelerate
-    python3 -m venv PEERS/crfm_helm && PEERS/crfm_helm/bin/pip install crfm-helm==0.5.16
+Their requirements conflict with each other, so each has its folder. Two need torch, which is 5 GB as their requirements
+have it: their environments look into the one that this runs in (a ``.pth`` file) and install only what is missing there
+or there in another version, at the torch that is there; that takes a minute. What cannot be installed is said not to be
+there, with the reason.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Sequence
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from evals_runs import HERE, Child, Failed, run
 
-PACKAGES = {"inspect_ai": "inspect_ai", "lm_eval": "lm_eval", "crfm_helm": "crfm-helm"}
-WANTED = {"inspect_ai": "0.3.285", "lm_eval": "0.4.13", "crfm_helm": "0.5.16"}
+BORROWED = ("torch", "transformers", "accelerate")
+"""Kept at the version that is here, where a peer's environment looks into this one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """``more`` is what it needs here and does not install by itself; ``borrows`` whether it looks into the environment
+    that this runs in."""
+
+    name: str
+    version: str
+    more: tuple[str, ...] = ()
+    borrows: bool = True
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+PACKAGES = {
+    "inspect_ai": Package(name="inspect_ai", version="0.3.285", more=("openai",), borrows=False),
+    "lm_eval": Package(name="lm_eval", version="0.4.13", more=("accelerate", "tenacity")),
+    "crfm_helm": Package(name="crfm-helm", version="0.5.16"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +52,11 @@ class Peer:
     """A harness in ``python``'s environment."""
 
     name: str
-    version: str
     python: Path
 
     @property
     def title(self) -> str:
-        return f"{PACKAGES[self.name]} {self.version}"
+        return PACKAGES[self.name].title
 
     def child(
         self, what: str, data: Path, instances: int, folder: Path, *more: str, seconds: float = 240.0
@@ -51,20 +75,67 @@ def said(child: Child) -> dict[str, Any]:
     return found
 
 
-def find_peers(folder: Path, wanted: Sequence[str] = tuple(PACKAGES)) -> tuple[list[Peer], dict[str, str]]:
-    """The peers of the wanted versions in ``folder``, and why each of the others is not there."""
+def find_peers(folder: Path, *, install: bool) -> tuple[list[Peer], dict[str, str]]:
+    """The peers in ``folder``, and why each of the others is not there. With ``install`` those that are missing, or of
+    another version, are installed first."""
     found, missing = list[Peer](), dict[str, str]()
-    for name in wanted:
+    for name, package in PACKAGES.items():
         python = folder / name / "bin" / "python"
-        title = f"{PACKAGES[name]} {WANTED[name]}"
-        if not python.exists():
-            missing[title] = "not installed"
-            continue
-        asked = f"from importlib.metadata import version; print(version({PACKAGES[name]!r}))"
-        told = subprocess.run([str(python), "-c", asked], capture_output=True, text=True, check=False)
-        version = told.stdout.strip()
-        if version == WANTED[name]:
-            found.append(Peer(name=name, version=version, python=python))
+        there = _installed(python, package)
+        if there != package.version and install:
+            print(f"installing {package.title} into {folder / name}", file=sys.stderr, flush=True)
+            why = _install(folder / name, package)
+            there = _installed(python, package) or why
+        if there == package.version:
+            found.append(Peer(name=name, python=python))
         else:
-            missing[title] = f"found {version}" if version else "not installed"
+            missing[package.title] = there or "not installed"
     return found, missing
+
+
+def _installed(python: Path, package: Package) -> str:
+    """The version in an environment, "" where there is none."""
+    if not python.exists():
+        return ""
+    asked = f"from importlib.metadata import version; print(version({package.name!r}))"
+    told = subprocess.run([str(python), "-c", asked], capture_output=True, text=True, check=False)
+    return told.stdout.strip()
+
+
+def _install(folder: Path, package: Package, seconds: float = 900.0) -> str:
+    """Make the environment. The reason why there is none, "" where it was made."""
+    python = folder / "bin" / "python"
+    made = subprocess.run(
+        [sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode:
+        return f"not installed: {made.stderr.strip().splitlines()[-1][:150]}"
+    if package.borrows:
+        asked = "import sysconfig; print(sysconfig.get_path('purelib'))"
+        told = subprocess.run([str(python), "-c", asked], capture_output=True, text=True, check=True)
+        Path(told.stdout.strip(), "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
+        constraints.writelines(f"{line}\n" for line in (_kept() if package.borrows else ()))
+        constraints.flush()
+        command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-input"]
+        command += ["--constraint", constraints.name, f"{package.name}=={package.version}", *package.more]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
+        except subprocess.TimeoutExpired:
+            return f"not installed: it took longer than {seconds:.0f} s"
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["pip gave no reason"]
+        return f"not installed: {lines[-1][:150]}"
+    return ""
+
+
+def _kept() -> Iterator[str]:
+    """Constraints for what is borrowed; a local version (+cpu) satisfies its public one."""
+    for name in BORROWED:
+        try:
+            yield f"{name}=={version(name).partition('+')[0]}"
+        except PackageNotFoundError:
+            continue

@@ -62,10 +62,10 @@ def prepare_tuning(
     is stored."""
     checked = check_tuning(base, training, options, validation=validation)
     chosen = checked.hyperparameters
-    model, files = open_base(base, chosen.lora, seed=options.seed)
+    begun = open_base(base, chosen.lora, seed=options.seed)
     fresh = chosen.lora is not None and base.adapter is None
     reference: Reference = "none" if options.method == "supervised" else "base" if fresh else "stored"
-    maker = _SetMaker(base=base, options=options, checked=checked, reference=reference, model=model)
+    maker = _SetMaker(base=base, options=options, checked=checked, reference=reference, model=begun.model)
     learned, blobs = maker.make(checked.learned)
     held_out, others = maker.make(checked.held_out)
     settings = TrainSettings(
@@ -73,7 +73,7 @@ def prepare_tuning(
         data=Source(kind="files", path=training_name, licence=licence),
         held_out=Source(kind="files", path=validation_name) if validation is not None else None,
         tokenizer=TokenizerSettings(kind="named", name=base.name),
-        model=ModelSettings(checkpoint=base.name, lora=chosen.lora),
+        model=ModelSettings(checkpoint=base.name, lora=begun.lora),
         train=inner_settings(
             chosen, tokens=checked.tokens, mean_tokens=learned.mean_tokens, seed=options.seed
         ),
@@ -92,7 +92,7 @@ def prepare_tuning(
         rows=chosen.batch_size * (2 if options.method == "dpo" else 1),
         longest=learned.longest,
     )
-    return PreparedTuning(job=store_job(settings, material, model, files, put), checked=checked)
+    return PreparedTuning(job=store_job(settings, material, begun.model, begun.files, put), checked=checked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

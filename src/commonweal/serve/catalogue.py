@@ -14,7 +14,7 @@ import difflib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -52,6 +52,10 @@ class ServedModel:
     quantization: str = "none"
     lineage: Mapping[str, Any] = field(default_factory=dict)
     retired: float | None = None
+
+    def when_idle(self) -> ServedModel:
+        """The model at half its prices: for who does not wait for an answer (batches)."""
+        return replace(self, price_in=-(-self.price_in // 2), price_out=-(-self.price_out // 2))
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> int:
         """Micro-credits for so many tokens, rounded up."""

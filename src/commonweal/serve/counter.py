@@ -70,6 +70,7 @@ class Counter:
     async def stream(self, ask: Ask) -> AsyncIterator[Event]:
         """See :class:`~commonweal.serve.desk.Desk`."""
         model, spec = await self._models.find(ask.request.model, ask.account)
+        model = model.when_idle() if ask.priority < 0 else model
         prompt = self._count_prompt(model, ask.request)
         most = _most(model, ask.request, prompt)
         wanted = Wanted(

@@ -20,7 +20,7 @@ from commonweal.core.completion import CompletionFailed
 from commonweal.core.database import Database
 from commonweal.core.errors import NotAuthorized, Overloaded
 from commonweal.core.streaming import Ended, Event, Piece, Usage, Vector
-from commonweal.serve.api import batches, files, fine_tuning
+from commonweal.serve.api import batches, files, fine_tuning, uploads
 from commonweal.serve.api.context import Account, Serve, ServeOptions
 from commonweal.serve.api.errors import refuse_the_rest
 from commonweal.serve.catalogue import ServedModel, identity_of, publish
@@ -81,7 +81,7 @@ class Api:
 def make_app(serve: Serve) -> FastAPI:
     app = FastAPI()
     app.state.serve = serve
-    for module in (files, fine_tuning, batches):
+    for module in (files, uploads, fine_tuning, batches):
         app.include_router(module.router)
     refuse_the_rest(app)
     return app

@@ -130,9 +130,9 @@ def test_a_death_at_any_point_changes_nothing(database: Database, blobs: Blobs, 
             there = life.trainer.pool.get(life.job)
             assert (ended.tokens or 0) == (100 * there.rounds if there else 0)
         else:
-            assert ended == wanted, f"killed at point {at}"
+            assert _in_any_order(ended) == _in_any_order(wanted), f"killed at point {at}"
             assert list(life.trainer.pool) == [life.job]
-        at += 3 if wish else 1
+        at += 3 if wish else 2
     assert at > 20
 
 

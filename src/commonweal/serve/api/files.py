@@ -189,6 +189,11 @@ def _purpose(fields: Mapping[str, str]) -> str:
         raise ApiError(
             "Missing required parameter: 'purpose'.", param="purpose", code="missing_required_parameter"
         )
+    return upload_purpose(purpose)
+
+
+def upload_purpose(purpose: str) -> str:
+    """A purpose that an account may upload with. Raises ApiError."""
     if purpose not in _UPLOADED:
         raise _unknown_purpose(purpose, _UPLOADED)
     return purpose

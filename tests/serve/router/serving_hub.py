@@ -236,7 +236,7 @@ async def member(
     finally:
         leave.set()
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
+        with contextlib.suppress(asyncio.CancelledError, NotAuthorized):
             await task
 
 

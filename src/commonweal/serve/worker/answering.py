@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from commonweal.core.completion import CompletionFailed
-from commonweal.core.errors import CommonwealError
+from commonweal.core.errors import CommonwealError, Overloaded
 from commonweal.core.streaming import Piece
 from commonweal.serve.gateway.frames import HANDED_BACK, AskFrame, Done, Failure, Speed
 from commonweal.serve.worker.engine import Engine
@@ -74,6 +74,8 @@ class Answering:
                 await self._begin(ask)
         except CompletionFailed as error:
             await self._outbox.add(ask.number, Failure(kind=error.kind, message=error.message))
+        except Overloaded as error:
+            await self._outbox.add(ask.number, Failure(kind="rate_limited", message=error.message))
         except CommonwealError as error:
             await self._outbox.add(ask.number, Failure(kind="server_error", message=error.message))
         except Exception as error:  # the engine is broken for this one; the others may go on

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -90,7 +91,8 @@ class Session:
             loads=machine.loads,
             state=machine.shelf.state(self._now()),
         )
-        await self._wire.send(encode(hello))
+        with contextlib.suppress(EOFError):  # a hub that refuses has said why before it closed
+            await self._wire.send(encode(hello))
         answer = decode_hub(await self._wire.receive())
         if isinstance(answer, Goodbye):
             raise _farewell(answer)

@@ -24,7 +24,18 @@ from commonweal.pool.access import identify
 from commonweal.pool.api.context import Hub
 from commonweal.pool.api.strangers import WRONG_KEY
 from commonweal.serve import catalogue
-from commonweal.serve.api import batches, chat, community, completions, embeddings, files, fine_tuning, models
+from commonweal.serve.api import (
+    answers,
+    batches,
+    chat,
+    community,
+    completions,
+    documents,
+    embeddings,
+    files,
+    fine_tuning,
+    models,
+)
 from commonweal.serve.api import publishing as publishing_routes
 from commonweal.serve.api.batch_asking import answerer
 from commonweal.serve.api.context import Account, Serve, ServeOptions
@@ -36,6 +47,7 @@ from commonweal.serve.files import shelf
 from commonweal.serve.gateway import door
 from commonweal.serve.router.worker import Lender
 from commonweal.serve.serving import Serving
+from commonweal.serve.tools.workbench import Workbench
 from commonweal.serve.tuning import jobs as tuning_jobs
 from commonweal.serve.tuning.loop import Tuner
 from commonweal.serve.tuning.trainer import Trainer
@@ -43,7 +55,19 @@ from commonweal.web import chat as chat_page
 
 log = logging.getLogger(__name__)
 
-ROUTES = (models, chat, completions, embeddings, files, fine_tuning, batches, community, publishing_routes)
+ROUTES = (
+    models,
+    chat,
+    completions,
+    embeddings,
+    files,
+    fine_tuning,
+    batches,
+    answers,
+    documents,
+    community,
+    publishing_routes,
+)
 PREFIXES = ("/v1/", "/serve/v1/")
 """Routes that count their bodies themselves."""
 
@@ -108,6 +132,7 @@ def make(hub: Hub, options: ServeOptions, trainer: Trainer | None) -> Half:
         wrong_key=lambda address: hub.strangers.count(address, WRONG_KEY),
         trainer=trainer,
         tuning_happened=tuner.happened if tuner else lambda: None,
+        workbench=Workbench.make(serving.counter, database, hub.blobs, clock),
     )
     return Half(
         serving=serving,

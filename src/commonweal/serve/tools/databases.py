@@ -15,8 +15,9 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,17 +85,18 @@ class Table:
 
 class Databases:
     """See the module. Its methods block, and may be called from several threads. ``folder`` is where the copies lie, by
-    default the machine's own for such things; the jail's user (``nobody``, where the hub is root's) must get there."""
+    default the machine's own for such things; the jail's user (``nobody``, where the hub is root's) must get there.
+    ``sandbox`` may be how to find one: it is looked for when the first query comes."""
 
     def __init__(
         self,
         blobs: Blobs,
-        sandbox: Sandbox | None,
+        sandbox: Sandbox | Callable[[], Sandbox | None] | None,
         options: DatabaseOptions | None = None,
         *,
         folder: Path | None = None,
     ) -> None:
-        self._blobs, self._sandbox, self._options = blobs, sandbox, options or DatabaseOptions()
+        self._blobs, self._given, self._options = blobs, sandbox, options or DatabaseOptions()
         self._scratch = tempfile.TemporaryDirectory(prefix="commonweal-databases-", dir=folder)
         self._folder = Path(self._scratch.name)
         self._folder.chmod(0o711)  # a jail's user opens a copy by its name, and cannot list the others
@@ -102,9 +104,9 @@ class Databases:
         self._lock = threading.Lock()
         self._tables: dict[BlobHash, tuple[Table, ...]] = {}
 
-    @property
-    def jailed(self) -> bool:
-        return self._sandbox is not None
+    @cached_property
+    def _sandbox(self) -> Sandbox | None:
+        return self._given() if callable(self._given) else self._given
 
     def close(self) -> None:
         self._scratch.cleanup()

@@ -61,7 +61,7 @@ class Workbench:
     def make(cls, desk: Desk, database: Database, blobs: Blobs, clock: Clock) -> Workbench:
         """With a jail for queries, where this machine has one."""
         library = Library(database=database, blobs=blobs, clock=clock)
-        return cls(desk=desk, library=library, databases=Databases(blobs, find_sandbox()))
+        return cls(desk=desk, library=library, databases=Databases(blobs, find_sandbox))
 
     def equipped(self, wants: Sequence[Wants]) -> Equipped:
         return Equipped(bench=self, wants=tuple(wants))

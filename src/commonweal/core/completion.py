@@ -78,7 +78,8 @@ class Request:
     any JSON). ``tool_choice`` is auto, none, required, or the name of the one tool to be called. ``penalties`` are
     OpenAI's frequency and presence penalty, ``bias`` is added to the logits of tokens by their ids. ``ids`` are the
     continuation's tokens where those count and not their text (a sampled answer that is scored anew); of a request
-    that is not ``score``, they are the prompt's, and ``prompt`` is empty.
+    that is not ``score``, they are the prompt's, and ``prompt`` is empty. ``fit`` lets an answer be shorter than
+    ``max_tokens`` where the window has no more room beside the prompt (nobody set that limit on purpose).
     """
 
     model: str
@@ -100,6 +101,7 @@ class Request:
     penalties: tuple[float, float] = (0.0, 0.0)
     bias: tuple[tuple[int, float], ...] = ()
     ids: tuple[int, ...] = ()
+    fit: bool = False
 
     def canonical(self) -> str:
         """One JSON text for equal requests; pictures stand for themselves by their hash."""
@@ -138,6 +140,8 @@ class Request:
             made["bias"] = self.bias
         if self.ids:
             made["ids"] = self.ids
+        if self.fit:
+            made["fit"] = True
         return made
 
 

@@ -410,3 +410,49 @@ def test_int8_is_near_and_another_model(llama: Path, serving: Any) -> None:
     pairs = zip(written.choices[0].tokens, scored.choices[0].tokens, strict=True)
     gaps = [abs((a.logprob or 0.0) - (b.logprob or 0.0)) for a, b in pairs]
     assert 1e-4 < max(gaps) < 1.0
+
+
+# Tokens in place of text, and answers as long as there is room.
+
+
+def test_token_ids_are_a_prompt(llama: Path, serving: Any) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(llama)
+    words = tuple(tokenizer("The sky is").input_ids)
+    text, tokens = serving({"m": llama}, lambda engine: answers(engine, [ask(), ask("", ids=words)]))
+    assert ids(text) == ids(tokens)
+    assert tokens.prompt_tokens == len(words)
+    embedded = serving({"m": llama}, lambda engine: events(engine, ask("", kind="embed", ids=words)))
+    same = serving({"m": llama}, lambda engine: events(engine, ask("The sky is", kind="embed")))
+    assert [e for e in embedded if isinstance(e, Vector)] == [e for e in same if isinstance(e, Vector)]
+
+
+def test_a_text_given_by_ids_is_scored_from_its_own_beginning(llama: Path, serving: Any) -> None:
+    """With its beginning token or without, and a single token too."""
+    tokenizer = AutoTokenizer.from_pretrained(llama)
+    bare = tuple(tokenizer("The sky is", add_special_tokens=False).input_ids)
+    begin = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    asked = [ask("", kind="score", ids=each) for each in (bare, (begin, *bare), (begin,))]
+    without, with_it, alone = serving({"m": llama}, lambda engine: answers(engine, asked))
+    told = [token.logprob for token in without.choices[0].tokens]
+    again = [token.logprob for token in with_it.choices[0].tokens]
+    assert ids(without) == list(bare)
+    assert all(logprob is not None for logprob in told)
+    assert again[0] is None
+    assert again[1:] == pytest.approx(told, abs=1e-5)
+    assert [token.logprob for token in alone.choices[0].tokens] == [None]
+
+
+def test_an_answer_may_be_as_long_as_there_is_room(llama: Path, serving: Any) -> None:
+    async def story(engine: LocalEngine) -> tuple[Completion, CompletionFailed]:
+        fits = await collected(engine.stream(ask(max_tokens=10**6, fit=True, temperature=0.0)))
+        return fits, await failed(engine, ask(max_tokens=10**6))
+
+    fits, refused = serving({"m": llama}, story)
+    assert refused.kind == "too_long"
+    [loaded] = serving({"m": llama}, _loaded)
+    assert (fits.prompt_tokens or 0) + (fits.completion_tokens or 0) <= loaded.window
+    assert fits.choices[0].finish in ("stop", "length")
+
+
+async def _loaded(engine: LocalEngine) -> Any:
+    return engine.models()

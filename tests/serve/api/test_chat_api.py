@@ -50,7 +50,8 @@ def test_a_whole_answer(world: World, client: OpenAI) -> None:
     ask = world.desk.asks[0]
     assert (ask.account, ask.trusted, ask.id) == ("ann", False, raw.headers["x-request-id"])
     assert answer.id == "chatcmpl-" + ask.id.removeprefix("req_")
-    assert (ask.request.temperature, ask.request.top_p, ask.request.max_tokens) == (1.0, 1.0, 2048)
+    assert (ask.request.temperature, ask.request.top_p) == (1.0, 1.0)
+    assert (ask.request.max_tokens, ask.request.fit) == (2048, True)
     assert raw.headers["x-commonweal-read-by"] == "members"
     assert answer.model_extra == {"commonweal": {"read_by": "members"}}
 
@@ -86,6 +87,7 @@ def test_every_parameter_arrives(world: World, client: OpenAI) -> None:
     request = world.desk.request
     assert (request.n, request.seed, request.temperature, request.top_p) == (2, 7, 0.3, 0.9)
     assert (request.max_tokens, request.stop, request.logprobs) == (5, ("END", "\n\n"), 3)
+    assert not request.fit
     assert request.penalties == (0.5, -0.5)
     assert request.bias == ((7, 1.0), (42, -100.0))
 

@@ -69,8 +69,12 @@ class Encoder:
         _check(request, self._vocabulary)
         if request.messages is not None:
             encoded = Encoded(prompt=self._chat(request), continuation=[])
+        elif request.ids and request.kind != "score":
+            encoded = Encoded(prompt=list(request.ids), continuation=[])
         else:
             [found] = self._text.encode([_plain(request)])
+            if request.kind == "score" and request.ids and not request.prompt:
+                return self._checked(request, _text_of_ids(found, list(request.ids)))
             if isinstance(found, CompletionFailed):
                 raise found
             encoded = found
@@ -78,8 +82,17 @@ class Encoder:
             encoded = Encoded(prompt=encoded.prompt, continuation=list(request.ids))
         elif request.kind == "score" and request.messages is not None:
             raise CompletionFailed("unsupported", "a chat's continuation is scored by its tokens (ids)")
-        self._check_fits(request, encoded)
-        return encoded
+        return self._checked(request, encoded)
+
+    def fitted(self, request: Request, encoded: Encoded) -> Request:
+        """The request with the tokens that there is room for, where it lets that be fewer."""
+        if not request.fit or request.kind != "generate":
+            return request
+        room = self._most // request.n
+        if self._window is not None:
+            room = min(room, self._window)
+        most = min(request.max_tokens, room - len(encoded.prompt))
+        return replace(request, max_tokens=most, fit=False)
 
     def ends(self, request: Request) -> frozenset[int]:
         """Tokens beside the model's own that end an answer."""
@@ -101,9 +114,11 @@ class Encoder:
         except CommonwealError as error:
             raise CompletionFailed("bad_request", error.message, hint=error.hint) from None
 
-    def _check_fits(self, request: Request, encoded: Encoded) -> None:
+    def _checked(self, request: Request, encoded: Encoded) -> Encoded:
+        """The same, if it fits."""
         prompt = len(encoded.prompt)
-        new = {"generate": request.max_tokens, "score": len(encoded.continuation)}.get(request.kind, 0)
+        wanted = min(1, request.max_tokens) if request.fit else request.max_tokens
+        new = {"generate": wanted, "score": len(encoded.continuation)}.get(request.kind, 0)
         if self._window is not None and prompt + new > self._window:
             raise CompletionFailed(
                 "too_long",
@@ -116,6 +131,16 @@ class Encoder:
                 "too_long",
                 f"{rows} times {prompt + new} tokens do not fit the {self._most} that this engine has memory for",
             )
+        return encoded
+
+
+def _text_of_ids(beginning: Encoded | CompletionFailed, ids: list[int]) -> Encoded:
+    """Token ids that stand after nothing. Those that bring the token that begins a text need no second one; where a
+    model has no such token, nothing stands before the first."""
+    start = [] if isinstance(beginning, CompletionFailed) else beginning.prompt
+    if not start or ids[: len(start)] == start:
+        return Encoded(prompt=ids[:1], continuation=ids[1:], unscored=True)
+    return Encoded(prompt=start, continuation=ids)
 
 
 def _plain(request: Request) -> Request:

@@ -142,6 +142,7 @@ class LocalEngine:
             if base.batch.capacity().waiting >= self._options.waiting:
                 raise Overloaded("too many requests wait for this model")
             encoded = base.encoder.encoded(request)
+            request = base.encoder.fitted(request, encoded)
             base.words.grammar(request)
             if request.kind == "generate" and request.n > self._options.slots:
                 raise CompletionFailed("bad_request", f"n: at most {self._options.slots} choices at once")

@@ -13,7 +13,7 @@ import json
 import math
 import struct
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from commonweal.core.completion import CompletionFailed, Request, Token, ToolCall
@@ -75,6 +75,10 @@ class MockEngine:
         if self._models and request.model not in self._models:
             raise NotFound(f"the model '{request.model}' is not loaded here")
         prompt = _prompt_tokens(request)
+        if request.fit:
+            request = replace(
+                request, max_tokens=max(1, min(request.max_tokens, self._options.window - prompt))
+            )
         if prompt + request.max_tokens > self._options.window:
             raise CompletionFailed(
                 "too_long", f"{prompt} tokens are too many for a window of {self._options.window}"

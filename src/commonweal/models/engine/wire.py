@@ -68,13 +68,13 @@ def body_of(request: Request, model: str, *, logprobs: bool) -> dict[str, Any]:
         "frequency_penalty": request.penalties[0] or None,
         "presence_penalty": request.penalties[1] or None,
         "logit_bias": {str(token): value for token, value in request.bias} or None,
-        "max_tokens": request.max_tokens,
+        "max_tokens": None if request.fit and request.messages is not None else request.max_tokens,
         "response_format": None if request.schema is None else _format(request.schema),
     }
     made |= {key: value for key, value in given.items() if value is not None}
     wanted = request.logprobs or 0
     if request.messages is None:
-        made["prompt"] = request.prompt
+        made["prompt"] = list(request.ids) or request.prompt
         if logprobs:
             made["logprobs"] = max(1, wanted)
         return made

@@ -50,10 +50,12 @@ def chat_request(body: ChatBody, model: ServedModel) -> Request:
             "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.", param="top_logprobs"
         )
     tools = tools_of(body.tools or ())
+    limit = body.max_completion_tokens or body.max_tokens
     return Request(
         model=model.name,
         messages=messages_of(body.messages),
-        max_tokens=body.max_completion_tokens or body.max_tokens or min(model.window, DEFAULT_TOKENS),
+        max_tokens=limit or min(model.window, DEFAULT_TOKENS),
+        fit=limit is None,
         logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         tools=tools,
         tool_choice=tool_choice_of(body.tool_choice, tools),

@@ -37,6 +37,7 @@ def response_request(body: ResponseBody, model: ServedModel) -> Request:
         model=model.name,
         messages=_messages(body),
         max_tokens=body.max_output_tokens or min(model.window, DEFAULT_TOKENS),
+        fit=body.max_output_tokens is None,
         temperature=temperature if top_p else 0.0,
         top_p=top_p or 1.0,
         logprobs=(body.top_logprobs or 0) if body.wants_logprobs else None,

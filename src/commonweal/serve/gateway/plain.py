@@ -48,6 +48,7 @@ _AS_IT_IS = (
     "sample",
     "schema",
     "tool_choice",
+    "fit",
 )
 
 
@@ -103,6 +104,7 @@ def read_request(raw: Any, model: str) -> Request:
             penalties=_pair(raw.get("penalties", [0.0, 0.0])),
             bias=tuple((whole(each[0]), number(each[1])) for each in _list(raw.get("bias", []))),
             ids=tuple(whole(each) for each in _list(raw.get("ids", []))),
+            fit=_truth(raw.get("fit", False)),
         )
     except (KeyError, IndexError, TypeError) as error:
         raise bad(f"request: {type(error).__name__}") from None
@@ -265,6 +267,12 @@ def _pair(raw: Any) -> tuple[float, float]:
 
 def _words(value: Any) -> str:
     return text(value, longest=2**26)
+
+
+def _truth(value: Any) -> bool:
+    if type(value) is not bool:
+        raise bad("truth")
+    return value
 
 
 def _list(value: Any) -> list[Any]:

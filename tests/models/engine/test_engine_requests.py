@@ -385,6 +385,51 @@ def test_a_step_that_fails_gives_up_the_youngest_request_alone(
             assert ids(one) == ids(alone)
 
 
+def test_an_engine_outlives_a_turn_that_fails_as_a_whole(
+    llama: Path, serving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from commonweal.models.engine.choosing import Chooser
+
+    choose = Chooser.choose
+
+    async def use(engine: LocalEngine) -> None:
+        monkeypatch.setattr(Chooser, "choose", lambda *_: 1 / 0)
+        assert (await failed(engine, ask())).kind == "server_error"
+        monkeypatch.setattr(Chooser, "choose", choose)
+        await collected(engine.stream(ask()))
+
+    serving({"m": llama}, use)
+
+
+def test_numbers_that_are_none_fail_their_request_alone(
+    tmp_path: Path, serving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A state-space model, whose rows are computed one by one, of which one breaks."""
+    from commonweal.models.engine.memory import Network
+
+    folder = save_model(tmp_path, "mamba2")
+    logits = Network.logits
+
+    def broken(self: Network, ids_BT: torch.Tensor, *rest: Any) -> Any:
+        if ids_BT.shape[1] == 1 and int(ids_BT) == 77:
+            raise RuntimeError("broken")
+        return logits(self, ids_BT, *rest)
+
+    monkeypatch.setattr(Network, "logits", broken)
+    good, bad = ask(bias=((77, -100.0),)), ask(bias=((77, 100.0),))
+
+    async def use(engine: LocalEngine) -> list[Completion | BaseException]:
+        streams = [collected(engine.stream(request)) for request in (good, bad, good)]
+        return await asyncio.gather(*streams, return_exceptions=True)
+
+    first, second, third = serving({"m": folder}, use)
+    assert isinstance(second, CompletionFailed)
+    assert second.kind == "server_error"
+    assert isinstance(first, Completion)
+    assert isinstance(third, Completion)
+    assert ids(first) == ids(third)
+
+
 def test_a_closed_engine_says_so(llama: Path) -> None:
     async def main() -> None:
         engine = LocalEngine()

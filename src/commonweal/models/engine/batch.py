@@ -139,8 +139,9 @@ class Batch:
     # Entering and leaving.
 
     def _running(self) -> list[Asked]:
-        reading = self._read.asked if self._read is not None else []
-        written = {id(row.open): row.open.asked for row in self._rows}
+        read = self._read
+        reading = read.asked if read is not None else []
+        written = {id(row.open): row.open.asked for row in list(self._rows)}
         return [*reading, *written.values()]
 
     def _leave(self) -> None:
@@ -245,34 +246,47 @@ class Batch:
                 self._waiting.appendleft(one)
 
     def _first_tokens(self, read: _Read, logits_PV: torch.Tensor) -> None:
-        """All is read: each choice's first token, and a row for each that goes on."""
+        """All is read: a row for each choice, and its first token. Nothing goes out before the rows have their room."""
         owners = [prompt for prompt, rows in enumerate(read.rows) for _ in rows]
         rows = [row for some in read.rows for row in some]
         one_each = len(rows) == logits_PV.shape[0]
         logits_BV = logits_PV if one_each else logits_PV[torch.tensor(owners, device=logits_PV.device)]
         chosen = Chooser([row.rule for row in rows]).choose(logits_BV)
-        on = [at for at, row in enumerate(rows) if not self._written(row, chosen, at)]
-        if on:
-            self._memory.join(read.reading, [owners[at] for at in on])
-            self._rows += [rows[at] for at in on]
-            self._chooser = None
+        self._memory.join(read.reading, owners)
+        before = len(self._rows)
+        self._rows += rows
+        self._chooser = None
+        self._write(chosen, before)
 
     def _step(self) -> None:
         try:
-            if self._chooser is None:
-                self._chooser = Chooser([row.rule for row in self._rows])
             logits_BV = self._memory.step([row.last for row in self._rows])
-            chosen = self._chooser.choose(logits_BV)
         except Exception as error:
-            youngest = self._rows[-1].open.asked
+            youngest = max(self._rows, key=lambda row: row.open.asked.began).open.asked
             failed = failure(error)
             log.warning("engine.step_failed rows=%d error=%s", len(self._rows), failed.message)
             youngest.answer.fail(failed)
             self._leave()
+            if not self._rows:
+                self._memory.free()
             return
-        ended = [at for at, row in enumerate(self._rows) if self._written(row, chosen, at)]
+        if self._chooser is None:
+            self._chooser = Chooser([row.rule for row in self._rows])
+        self._write(self._chooser.choose(logits_BV), 0)
+
+    def _write(self, chosen: Chosen, first: int) -> None:
+        """Take a token into each row from number ``first`` on; those that end by it leave."""
+        ended = [at for at, row in enumerate(self._rows[first:]) if self._taken(row, chosen, at)]
         for at in reversed(ended):
-            self._drop(at)
+            self._drop(first + at)
+
+    def _taken(self, row: _Row, chosen: Chosen, at: int) -> bool:
+        try:
+            return self._written(row, chosen, at)
+        except Exception as error:  # a stranger's tokenizer
+            log.exception("engine.writing_failed")
+            row.open.asked.answer.fail(failure(error))
+            return True
 
     def _written(self, row: _Row, chosen: Chosen, at: int) -> bool:
         """Take row ``at``'s token into its choice; whether that was its last."""

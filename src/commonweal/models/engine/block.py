@@ -139,7 +139,7 @@ class Block(Cache):  # type: ignore[misc]
         mask_BT[: have[0], : have[1]] = self._mask_BT
         self._mask_BT = mask_BT
         for layer in self.layers:
-            layer.grow(self._rows, self._columns)
+            layer.grow()
 
     @property
     def memory(self) -> tuple[int, int]:
@@ -168,6 +168,7 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
+        self.grow()
         begin, stop = self._block.columns
         rows, end = key_states.shape[0], stop + key_states.shape[2]
         self.keys[:rows, :, stop:end] = key_states
@@ -186,6 +187,7 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]
     def make_like(self, other: _Layer) -> None:
         if not self.is_initialized and other.is_initialized:
             self.lazy_initialization(other.keys, other.values)
+        self.grow()
 
     def copy(self, row: int, at: int, source: _Layer, source_row: int, source_at: int, length: int) -> None:
         if not source.is_initialized:
@@ -194,12 +196,14 @@ class _Layer(CacheLayerMixin):  # type: ignore[misc]
         self.values[row, :, at : at + length] = source.values[source_row, :, source_at : source_at + length]
 
     def move(self, rows: int, begin: int, to: int, width: int) -> None:
+        self.grow()
         if self.is_initialized and begin != to:
             for part in (self.keys, self.values):
                 part[:rows, :, to : to + width] = part[:rows, :, begin : begin + width].clone()
 
-    def grow(self, rows: int, columns: int) -> None:
-        if self.is_initialized:
+    def grow(self) -> None:
+        """Take the block's size. Where memory ran out within a block's growth, its layers do so when next needed."""
+        if self.is_initialized and (self.values.shape[0], self.values.shape[2]) != self._block.memory:
             self.keys, self.values = self._grown(self.keys), self._grown(self.values)
 
     def free(self) -> None:

@@ -116,7 +116,7 @@ class LocalEngine:
                 self._take_queue()
                 for base in list(self._bases.values()):
                     if base.batch.is_busy:
-                        base.batch.turn()
+                        _turned(base.batch)
                 self._hand_over()
             self._take_queue(block=False)
             self._fail_all()
@@ -329,6 +329,15 @@ class _Base:
             window=window,
             parameters=parameters,
         )
+
+
+def _turned(batch: Batch) -> None:
+    """A turn that fails as a whole fails its requests, not the engine."""
+    try:
+        batch.turn()
+    except Exception as error:
+        log.exception("engine.turn_failed")
+        batch.fail_all(failure(error))
 
 
 def _deliver(handed: list[tuple[_Answer, list[Event | CommonwealError]]]) -> None:

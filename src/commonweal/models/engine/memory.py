@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -20,6 +21,8 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from commonweal.models.engine.block import Block
 from commonweal.models.engine.lora import Adapters
+
+log = logging.getLogger(__name__)
 
 _ONE_MASK = frozenset(
     {
@@ -80,6 +83,7 @@ class Network:
         self.model = model
         self.adapters = adapters
         self.device: torch.device = model.device
+        self.vocabulary = int(model.config.get_text_config().vocab_size)
         takes = set(inspect.signature(model.forward).parameters)
         self._positions = "position_ids" in takes
         self._keeps = "logits_to_keep" in takes
@@ -244,13 +248,19 @@ class OwnMemory:
             taken.add(prompt)
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
-        made = []
-        for row, token in enumerate(tokens):
-            self.network.adapters.select(self._names[row : row + 1])
-            ids_11 = torch.tensor([[token]], device=self.network.device)
-            logits_1V, self._states[row] = self.network.logits(ids_11, None, None, self._states[row])
-            made.append(logits_1V)
-        return torch.cat(made)
+        return torch.cat([self._stepped(row, token) for row, token in enumerate(tokens)])
+
+    def _stepped(self, row: int, token: int) -> torch.Tensor:
+        """A row that fails has no numbers (NaN), so that the others, whose states have moved on, can go on."""
+        network = self.network
+        network.adapters.select(self._names[row : row + 1])
+        ids_11 = torch.tensor([[token]], device=network.device)
+        try:
+            logits_1V, self._states[row] = network.logits(ids_11, None, None, self._states[row])
+        except Exception:
+            log.exception("engine.row_failed row=%d", row)
+            return torch.full((1, network.vocabulary), torch.nan, device=network.device)
+        return logits_1V
 
     def drop(self, row: int) -> None:
         for kept in (self._states, self._names):

@@ -35,6 +35,7 @@ from commonweal.serve.api import (
     files,
     fine_tuning,
     models,
+    scoring,
 )
 from commonweal.serve.api import publishing as publishing_routes
 from commonweal.serve.api.batch_asking import answerer
@@ -67,6 +68,7 @@ ROUTES = (
     documents,
     community,
     publishing_routes,
+    scoring,
 )
 PREFIXES = ("/v1/", "/serve/v1/")
 """Routes that count their bodies themselves."""
@@ -148,6 +150,7 @@ def enter(app: FastAPI, half: Half) -> None:
     app.state.gateway = half.serving.gateway
     for module in ROUTES:
         app.include_router(module.router)
+    app.include_router(publishing_routes.promotions)
     app.include_router(door.router)
     app.include_router(chat_page.router)
     refuse_the_rest(app)

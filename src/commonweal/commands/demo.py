@@ -1,12 +1,13 @@
 """``commonweal demo``: the whole of it on one machine, with real processes and two bad moments on purpose.
 
 A hub and three members are started as processes of their own; a tokenizer and a small Llama are trained on the
-text of the Python standard library; one member is killed in mid-round and another joins late. Nothing here is
-special: every step is a command that the README shows.
+text of the Python standard library; one member is killed in mid-round and another joins late. Then the members serve
+the model, and fine-tune it (``demo_serving``). Nothing here is special: every step is a command that the README shows.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,14 +23,13 @@ from typing import Any
 import torch
 
 from commonweal import __version__, console
-from commonweal.commands import following, incidents, stage
+from commonweal.commands import demo_serving, following, incidents, stage
 from commonweal.commands.incidents import Incidents
 from commonweal.commands.training import describe_uploads, finish
 from commonweal.core.errors import Unavailable, UserError
 from commonweal.core.hashing import BlobHash
 from commonweal.data.sources import Source
 from commonweal.data.tokenizer import TokenizerSettings
-from commonweal.ledger.amounts import shown
 from commonweal.models.architecture import build
 from commonweal.models.settings import ModelSettings
 from commonweal.pool import wire
@@ -88,7 +88,17 @@ def _play(here: stage.Stage, client: PoolClient, started: float, minutes: float)
     view = _submit(client, settings, _prepare(settings, client, here))
     story = Incidents(stage=here, client=client, job=view, victim=VICTIM, late=LATE)
     view = following.follow(client, view.id, json=False, each=story.after, meanwhile=here.check)
-    _report(client, view, story, here.folder)
+    report = _reported(client, view, story, here.folder)
+    tuned = None
+    if importlib.util.find_spec("openai") is None:
+        console.out.print("\nTo see the model served and fine-tuned as well: pip install openai")
+    else:
+        tuned = demo_serving.serve_and_tune(
+            client, here.url, here.admin_key, here.folder / "model", here.check
+        )
+    books = _prove(client)
+    whole = replace(report, books_hold=books, served=None if tuned is None else asdict(tuned))
+    (here.folder / "report.json").write_text(json.dumps(asdict(whole), indent=2) + "\n")
 
 
 def demo_job(*, steps: int) -> TrainSettings:
@@ -195,12 +205,13 @@ class Report:
     kill_is_in_the_records: bool
     joined: str
     joined_in_round: int | None
-    books_hold: bool
+    books_hold: bool = False
+    served: dict[str, Any] | None = None
     members: list[dict[str, Any]]
     rounds: list[dict[str, Any]]
 
 
-def _report(client: PoolClient, view: wire.JobView, story: Incidents, folder: Path) -> None:
+def _reported(client: PoolClient, view: wire.JobView, story: Incidents, folder: Path) -> Report:
     console.out.print()
     finish(client, view, folder / "model", json=False)
     found, members = list(client.rounds(view.id)), client.members()
@@ -210,13 +221,8 @@ def _report(client: PoolClient, view: wire.JobView, story: Incidents, folder: Pa
     _tell_incidents(story, proved, late, len(found))
     _tell_earnings(list(by_name.values()))
     _tell_sample(client, view)
-    audit = client.verify()
-    console.out.print(
-        f"\nThe books {'hold' if audit.ok else 'DO NOT HOLD'}: {audit.journals} journals sum to zero; "
-        f"the job paid {shown(view.spent)} credits."
-    )
     losses = view.state["losses"]
-    report = Report(
+    return Report(
         bits_before=losses["bits_before"],
         bits_after=losses["bits_now"],
         killed=VICTIM,
@@ -224,11 +230,18 @@ def _report(client: PoolClient, view: wire.JobView, story: Incidents, folder: Pa
         kill_is_in_the_records=proved,
         joined=LATE,
         joined_in_round=late.rounds[0] if late.rounds else None,
-        books_hold=audit.ok,
         members=[asdict(part) for part in by_name.values()],
         rounds=[view.record for view in found],
     )
-    (folder / "report.json").write_text(json.dumps(asdict(report), indent=2) + "\n")
+
+
+def _prove(client: PoolClient) -> bool:
+    audit = client.verify()
+    console.out.print(
+        f"\nThe books {'hold' if audit.ok else 'DO NOT HOLD'}: {audit.journals} journals of training and serving "
+        "sum to zero."
+    )
+    return audit.ok
 
 
 def _tell_incidents(story: Incidents, proved: bool, late: incidents.Part, number: int) -> None:

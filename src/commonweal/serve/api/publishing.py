@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
@@ -15,6 +16,7 @@ from commonweal.serve.api.errors import OpenAIRoute
 from commonweal.serve.catalogue import ServedModel
 
 router = APIRouter(prefix="/serve/v1/models", tags=["models"], route_class=OpenAIRoute)
+promotions = APIRouter(prefix="/serve/v1/promotions", tags=["models"], route_class=OpenAIRoute)
 
 _Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -107,6 +109,37 @@ def front(body: FrontedModel, serve: ServeDep, request: Request, caller: Caller)
     )
     with serve.database.transaction() as connection:
         return view(catalogue.publish(connection, model))
+
+
+class NewPromotion(BaseModel):
+    """``model`` becomes ``name``:latest; ``record`` says why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=120)
+    model: str = Field(min_length=1, max_length=120)
+    record: dict[str, Any] = Field(default_factory=dict)
+
+
+@promotions.post("", status_code=201)
+def promote(body: NewPromotion, serve: ServeDep, caller: Caller) -> ModelView:
+    """Let NAME:latest be another of one's models, which whoever may use NAME may use from now on."""
+    with serve.database.transaction() as connection:
+        before = catalogue.find(connection, body.name, caller.name)
+        if before.public:
+            catalogue.open_to_all(connection, body.model, caller.name)
+        catalogue.promote(connection, body.name, body.model, caller.name, body.record, serve.clock.now())
+        return view(catalogue.find(connection, body.model, caller.name))
+
+
+@promotions.get("/{name:path}")
+def versions(
+    name: Annotated[str, Path(max_length=120)], serve: ServeDep, caller: Caller
+) -> list[dict[str, Any]]:
+    """What NAME:latest was, the newest first, and why."""
+    with serve.database.transaction() as connection:
+        catalogue.find(connection, name, caller.name)
+        return [asdict(version) for version in catalogue.versions(connection, name)]
 
 
 @router.get("")

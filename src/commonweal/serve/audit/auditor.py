@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Protocol
 
@@ -118,7 +118,8 @@ class Auditor:
     async def _score(self, answer: Answer, chosen: Sequence[Token]) -> tuple[list[Token], str]:
         request = scoring(answer, chosen)
         if self._engine is not None:
-            return await _tokens(self._engine.stream(request)), "hub"
+            here = replace(request, model=answer.model.identity)
+            return await _tokens(self._engine.stream(here)), "hub"
         errand = Errand(
             wanted=Wanted(
                 id=f"{answer.ask}:audit",

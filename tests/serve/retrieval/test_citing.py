@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commonweal.core.completion import Message
-from commonweal.serve.retrieval.citing import citations, quotation, with_passages
+from commonweal.serve.retrieval.citing import citations, fitting, quotation, with_passages
 from commonweal.serve.retrieval.passages import Passage
 
 
@@ -60,6 +60,14 @@ def test_citations_say_where_and_what() -> None:
     assert (told["file_id"], told["filename"], told["start_index"]) == ("file_1", "b.md", 17)
     assert told["passage"]["text"] == "Trains run on rails."
     json.dumps(told)
+
+
+def test_passages_leave_room_in_a_small_window() -> None:
+    assert fitting(TWO, 1000) == TWO
+    assert fitting(TWO, 20) == TWO[:1]
+    (cut,) = fitting(TWO, 4)
+    assert (cut.text, cut.start, cut.stop) == ("Bees", 0, 4)
+    assert fitting((), 4) == ()
 
 
 @given(st.text(st.sampled_from("[]1234567890,; a²٣"), max_size=60))

@@ -12,8 +12,9 @@ from document_files import uploaded
 from commonweal.core.blobs import Blobs
 from commonweal.core.clock import ManualClock
 from commonweal.core.database import Database
-from commonweal.core.errors import DataError, NotFound, UserError
+from commonweal.core.errors import DataError, NotFound, Unavailable, UserError
 from commonweal.serve.files import shelf
+from commonweal.serve.retrieval import library as module
 from commonweal.serve.retrieval import passages, stores
 from commonweal.serve.retrieval.library import Library
 from commonweal.serve.retrieval.schema import documents
@@ -194,6 +195,36 @@ def test_a_store_expires_after_it_was_last_used(library: Library, database: Data
         with pytest.raises(NotFound):
             stores.find(connection, store, "ann", 4 * day)
         assert stores.forget_expired(connection, 4 * day) == 1
+
+
+def test_what_is_deleted_while_it_is_read_is_not_found(
+    library: Library, files: list[str], database: Database
+) -> None:
+    file = library.file("ann", files[0])
+    with database.transaction() as connection:
+        store = stores.create(connection, "ann", "s", 0.0).id
+        shelf.remove(connection, file.id, "ann", 1000.0)
+    with pytest.raises(NotFound, match="deleted meanwhile"):
+        library.add("ann", store, file, {})
+
+
+def test_a_search_that_takes_too_long_is_ended(
+    library: Library, files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found(library, "honey", files)
+    monkeypatch.setattr(passages, "_SEARCH", sa.text("select pg_sleep(30), :files"))
+    monkeypatch.setattr(module, "LONGEST_SEARCH", 50)
+    with pytest.raises(Unavailable, match="timeout"):
+        found(library, "honey", files)
+
+
+def test_an_account_has_so_many_stores(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "MOST_STORES", 1)
+    with database.transaction() as connection:
+        stores.create(connection, "ann", "s", 0.0)
+        stores.create(connection, "bob", "s", 0.0)
+        with pytest.raises(UserError, match="at most 1 vector stores"):
+            stores.create(connection, "ann", "s", 0.0)
 
 
 def test_a_store_has_room_for_so_many_files(

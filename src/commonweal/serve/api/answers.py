@@ -16,6 +16,7 @@ from pydantic import Field
 
 from commonweal.core.completion import Request as ModelRequest
 from commonweal.core.errors import NotFound, UserError
+from commonweal.core.hashing import BlobHash
 from commonweal.core.streaming import Usage
 from commonweal.serve.api.asking import AskBody, AskRoute, Strict
 from commonweal.serve.api.asks import usage_json
@@ -24,10 +25,17 @@ from commonweal.serve.api.context import Caller
 from commonweal.serve.api.errors import documented
 from commonweal.serve.api.storable import Text
 from commonweal.serve.api.turn import Turn, turn_of
-from commonweal.serve.tools.questions import Answered, Example, Question, Unanswerable, answered
-from commonweal.serve.tools.tables import SHOWN_ROWS, schema_text
+from commonweal.serve.tools.questions import (
+    MOST_TOKENS,
+    Answered,
+    Example,
+    Question,
+    Unanswerable,
+    answered,
+)
+from commonweal.serve.tools.tables import LONGEST_SCHEMA, SHOWN_ROWS, schema_text
 from commonweal.serve.tools.wording import worded
-from commonweal.serve.tools.workbench import Workbench
+from commonweal.serve.tools.workbench import CHARACTERS_A_TOKEN, Workbench
 
 router = APIRouter(route_class=AskRoute, tags=["answers"])
 
@@ -57,13 +65,14 @@ async def answers(request: Request, body: AnswersBody, caller: Caller) -> Respon
     bench = turn.serve.workbench
     if bench is None:
         raise ApiError("This hub runs no tools.", code="unsupported")
-    blob, schema = await asyncio.to_thread(_looked_up, bench, caller.name, body.file_id)
+    blob, schema = await asyncio.to_thread(_looked_up, bench, caller.name, body.file_id, turn.model.window)
     question = Question(
         model=turn.model.name,
         text=body.question,
         schema=schema,
         examples=tuple(Example(question=one.question, sql=one.sql) for one in body.examples),
         form=body.form,
+        most_tokens=max(1, min(MOST_TOKENS, turn.model.window // 4)),
     )
     ask = turn.ask(ModelRequest(model=turn.model.name, prompt=""))
     try:
@@ -75,11 +84,12 @@ async def answers(request: Request, body: AnswersBody, caller: Caller) -> Respon
     return turn.json(_answer_json(turn, found))
 
 
-def _looked_up(bench: Workbench, account: str, file_id: str) -> tuple[Any, str]:
-    """The database and its tables. Blocks."""
+def _looked_up(bench: Workbench, account: str, file_id: str, window: int) -> tuple[BlobHash, str]:
+    """The database, and its tables as far as they fit the model's window. Blocks."""
     try:
         file = bench.library.file(account, file_id)
-        return file.blob, schema_text(bench.databases.tables(file.blob))
+        most = min(LONGEST_SCHEMA, window * CHARACTERS_A_TOKEN)
+        return file.blob, schema_text(bench.databases.tables(file.blob), most)
     except NotFound as error:
         raise ApiError(
             error.message, status=404, param="file_id", code="not_found", hint=error.hint

@@ -47,7 +47,7 @@ def equipped(turn: Turn, body: ChatBody) -> Equipped | None:
         return None
     if turn.serve.workbench is None:
         raise ApiError("This hub runs no tools.", param="commonweal.tools", code="unsupported")
-    return turn.serve.workbench.equipped(tools)
+    return turn.serve.workbench.equipped(tools, turn.model.window)
 
 
 async def chat_answer(turn: Turn, request: ModelRequest, body: ChatBody) -> dict[str, Any]:

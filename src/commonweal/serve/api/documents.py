@@ -29,7 +29,9 @@ _Limit = Annotated[int, Query(ge=1, le=100)]
 _Order = Literal["asc", "desc"]
 _FileId = Annotated[Text, StringConstraints(min_length=1, max_length=100)]
 _Key = Annotated[Text, StringConstraints(min_length=1, max_length=64)]
-_Value = Annotated[Text, StringConstraints(max_length=512)] | bool | float
+_Value = (
+    Annotated[Text, StringConstraints(max_length=512)] | bool | Annotated[float, Field(allow_inf_nan=False)]
+)
 _Attributes = Annotated[dict[_Key, _Value], Field(max_length=16)]
 
 

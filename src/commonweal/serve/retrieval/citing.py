@@ -67,6 +67,21 @@ def with_passages(messages: Sequence[Message], found: Sequence[Passage]) -> tupl
     return (*messages[:asked], question, *messages[asked + 1 :])
 
 
+def fitting(found: Sequence[Passage], most: int) -> tuple[Passage, ...]:
+    """The first passages that have at most ``most`` characters together; the first of all at least, cut to them."""
+    kept: list[Passage] = []
+    for passage in found:
+        length = passage.stop - passage.start
+        if length > most:
+            break
+        most -= length
+        kept.append(passage)
+    if not kept and found:
+        best = found[0]
+        kept.append(replace(best, stop=best.start + most, text=best.text[:most]))
+    return tuple(kept)
+
+
 def quotation(found: Sequence[Passage]) -> str:
     """The passages as they stand in a prompt."""
     code = content_hash("\0".join(passage.text for passage in found).encode())[:8]

@@ -7,15 +7,17 @@ account's file is not found, like one that never was.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from commonweal.core.blobs import Blobs
 from commonweal.core.clock import Clock
 from commonweal.core.database import Database
-from commonweal.core.errors import DataError
+from commonweal.core.errors import DataError, NotFound
 from commonweal.serve.files import shelf
 from commonweal.serve.files.schema import files as file_rows
 from commonweal.serve.files.shelf import StoredFile
@@ -27,6 +29,9 @@ from commonweal.serve.retrieval.reading import LARGEST, read_document
 
 MOST_FILES = 1000
 """That one search may be among."""
+
+LONGEST_SEARCH = 10_000
+"""Milliseconds of a statement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +64,7 @@ class Library:
             self.index(self.file(account, file))
         among = list(dict.fromkeys([*files, *of_stores]))[:MOST_FILES]
         self._restore(account, of_stores)
-        with self.database.transaction() as connection:
+        with self._searching() as connection:
             found = passages.search(connection, query, among, most)
             return found or passages.beginnings(connection, among, most)
 
@@ -72,7 +77,7 @@ class Library:
             files = stores.searchable(connection, store, account, self.clock.now())
         chosen = [file for file in files if among is None or file in among][:MOST_FILES]
         self._restore(account, chosen)
-        with self.database.transaction() as connection:
+        with self._searching() as connection:
             found = [
                 passage for query in queries for passage in passages.search(connection, query, chosen, most)
             ]
@@ -102,8 +107,19 @@ class Library:
             self.index(file)
         except DataError as failed:
             error = failed
+        try:
+            with self.database.transaction() as connection:
+                stores.add_file(connection, store, account, file.id, attributes, error, self.clock.now())
+        except IntegrityError:
+            raise NotFound("the file or the vector store was deleted meanwhile") from None
+
+    @contextmanager
+    def _searching(self) -> Iterator[sa.Connection]:
+        """A transaction that does not keep the database busy for longer than :data:`LONGEST_SEARCH`: what takes longer
+        raises Unavailable."""
         with self.database.transaction() as connection:
-            stores.add_file(connection, store, account, file.id, attributes, error, self.clock.now())
+            connection.execute(sa.text(f"set local statement_timeout = {LONGEST_SEARCH}"))
+            yield connection
 
     def _text(self, file: StoredFile) -> str:
         if file.size > LARGEST:

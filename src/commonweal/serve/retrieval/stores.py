@@ -22,6 +22,9 @@ from commonweal.serve.retrieval.schema import documents, store_files, vector_sto
 MOST_FILES = 1000
 """In one store."""
 
+MOST_STORES = 1000
+"""Of one account."""
+
 _DAY = 86_400.0
 Attributes = Mapping[str, str | float | bool]
 
@@ -68,6 +71,10 @@ def create(
     metadata: Mapping[str, str] | None = None,
     keep_days: int | None = None,
 ) -> Store:
+    """Raises UserError where the account has too many."""
+    count = sa.select(sa.func.count()).select_from(vector_stores).where(vector_stores.c.owner == owner)
+    if connection.execute(count).scalar_one() >= MOST_STORES:
+        raise UserError(f"an account has at most {MOST_STORES} vector stores", hint="delete some")
     store = Store(
         id=new_id("vs"),
         owner=owner,

@@ -24,6 +24,8 @@ from commonweal.serve.tools.databases import Found
 Form = Literal["chat", "completion"]
 
 MOST_TOKENS = 400
+"""Of a query."""
+
 MOST_ATTEMPTS = 2
 _SCHEMA = json.dumps(
     {
@@ -47,13 +49,15 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """``schema`` is the text of the tables. ``form`` is completion for a base model, which knows no chat."""
+    """``schema`` is the text of the tables. ``form`` is completion for a base model, which knows no chat.
+    ``most_tokens``: of the query."""
 
     model: str
     text: str
     schema: str
     examples: tuple[Example, ...] = ()
     form: Form = "chat"
+    most_tokens: int = MOST_TOKENS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,14 +140,14 @@ def request_of(question: Question, said: Sequence[str], attempts: Sequence[Attem
         return Request(
             model=question.model,
             prompt=_prompt(question, attempts),
-            max_tokens=MOST_TOKENS,
+            max_tokens=question.most_tokens,
             stop=(";", "\n\n", "\n--"),
         )
     return Request(
         model=question.model,
         messages=_messages(question, said, attempts),
         schema=_SCHEMA,
-        max_tokens=MOST_TOKENS,
+        max_tokens=question.most_tokens,
     )
 
 

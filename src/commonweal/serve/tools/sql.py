@@ -13,8 +13,6 @@ from commonweal.serve.tools.databases import Databases
 from commonweal.serve.tools.tables import SHOWN_ROWS, rows_text, schema_text
 from commonweal.serve.tools.tool import Output, ToolFailed, text_argument
 
-_LONGEST_SCHEMA = 4000
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlTool:
@@ -42,9 +40,11 @@ class SqlTool:
         return Output(text=rows_text(found), detail=detail)
 
 
-def sql_tool(name: str, filename: str, blob: BlobHash, databases: Databases) -> SqlTool:
+def sql_tool(
+    name: str, filename: str, blob: BlobHash, databases: Databases, *, longest_schema: int = 4000
+) -> SqlTool:
     """The tool for one database. Blocks. Raises UserError for a file that is none."""
-    schema = schema_text(databases.tables(blob), _LONGEST_SCHEMA)
+    schema = schema_text(databases.tables(blob), longest_schema)
     tool = Tool(
         name=name,
         description="Runs one SELECT query of SQLite on the user's database and gives its rows. "

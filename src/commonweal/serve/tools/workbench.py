@@ -23,7 +23,7 @@ from commonweal.core.errors import NotFound, Refused, UserError
 from commonweal.core.sandbox import find_sandbox
 from commonweal.core.streaming import Ended, Event, Piece
 from commonweal.serve.desk import Ask, Desk
-from commonweal.serve.retrieval.citing import Citation, citations, passage_json, with_passages
+from commonweal.serve.retrieval.citing import Citation, citations, fitting, passage_json, with_passages
 from commonweal.serve.retrieval.library import Library
 from commonweal.serve.retrieval.passages import Passage
 from commonweal.serve.tools.arithmetic import Calculator
@@ -32,6 +32,11 @@ from commonweal.serve.tools.databases import Databases
 from commonweal.serve.tools.sql import sql_tool
 from commonweal.serve.tools.tool import ServedTool
 from commonweal.serve.tools.wanted import BadTools, WantsCalculator, WantsRetrieval, WantsSql
+
+CHARACTERS_A_TOKEN = 2
+"""Of a window, that tables or passages may fill: about half of it, as tokens have three to five."""
+
+LONGEST_SCHEMA = 4000
 
 Wants = WantsCalculator | WantsSql | WantsRetrieval
 
@@ -63,8 +68,9 @@ class Workbench:
         library = Library(database=database, blobs=blobs, clock=clock)
         return cls(desk=desk, library=library, databases=Databases(blobs, find_sandbox))
 
-    def equipped(self, wants: Sequence[Wants]) -> Equipped:
-        return Equipped(bench=self, wants=tuple(wants))
+    def equipped(self, wants: Sequence[Wants], window: int) -> Equipped:
+        """``window``: of the model that will be asked, in tokens. What the tools put into its prompt leaves it room."""
+        return Equipped(bench=self, wants=tuple(wants), window=window)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,6 +79,7 @@ class Equipped:
 
     bench: Workbench
     wants: tuple[Wants, ...]
+    window: int
     runs: list[ToolRun] = field(default_factory=list)
     passages: tuple[Passage, ...] = ()
     cited: list[Citation] = field(default_factory=list)
@@ -137,16 +144,21 @@ class Equipped:
                     case WantsSql():
                         file = self.bench.library.file(ask.account, wants.file_id)
                         tools[wants.name] = sql_tool(
-                            wants.name, file.filename, file.blob, self.bench.databases
+                            wants.name,
+                            file.filename,
+                            file.blob,
+                            self.bench.databases,
+                            longest_schema=min(LONGEST_SCHEMA, self.window * CHARACTERS_A_TOKEN),
                         )
                     case WantsRetrieval():
-                        passages = self.bench.library.passages(
+                        found = self.bench.library.passages(
                             ask.account,
                             question_of(ask.request.messages or ()),
                             files=wants.file_ids,
                             vector_stores=wants.vector_store_ids,
                             most=wants.max_passages,
                         )
+                        passages = fitting(found, self.window * CHARACTERS_A_TOKEN)
             except NotFound as error:
                 raise NoSuchSource(error.message, param=param, hint=error.hint) from None
             except UserError as error:

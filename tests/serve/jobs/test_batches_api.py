@@ -17,6 +17,7 @@ from openai.types.chat import ChatCompletion
 from commonweal.core.blobs import Blobs
 from commonweal.core.clock import ManualClock
 from commonweal.core.database import Database
+from commonweal.core.errors import Unavailable
 from commonweal.serve.api.batch_asking import answerer
 from commonweal.serve.batches import orders
 from commonweal.serve.batches.loop import Batcher, BatchOptions
@@ -180,6 +181,37 @@ def test_nobody_having_time_is_no_error(batching: Api) -> None:
     batch = client.batches.retrieve(batch.id)
     assert (batch.status, batch.request_counts.completed) == ("completed", 3)
     assert len(batching.desk.asked) == 10
+
+
+def test_a_model_that_nobody_serves_holds_up_no_other_batch(
+    batching: Api, database: Database, blobs: Blobs
+) -> None:
+    add_model(database, blobs, "lonely")
+    client = batching.client()
+    stuck = create(client, [line(n, model="lonely") for n in range(9)])
+    other = create(client, [line(n) for n in range(9)])
+
+    def answer(ask: Any) -> str:
+        if ask.request.model == "lonely":
+            raise Unavailable("nobody serves it")
+        return "fine"
+
+    batching.desk.answer = answer
+
+    async def run() -> None:
+        serve = batching.serve
+        options = BatchOptions(at_once=2, tick_seconds=0.01, pause_seconds=30.0)
+        batcher = Batcher(serve.database, serve.blobs, answerer(serve), serve.clock, options)
+        first = asyncio.create_task(batcher.drive(stuck.id))
+        while len(batching.desk.asked) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await asyncio.wait_for(batcher.drive(other.id), 20)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+
+    asyncio.run(run())
+    assert client.batches.retrieve(other.id).status == "completed"
+    assert client.batches.retrieve(stuck.id).request_counts.completed == 0  # type: ignore[union-attr]
 
 
 def test_what_is_answered_is_never_asked_again(batching: Api, database: Database) -> None:

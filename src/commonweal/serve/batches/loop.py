@@ -53,8 +53,9 @@ class Answerer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOptions:
-    """``at_once``: lines that one process asks at a time, over all batches. ``tick_seconds``: how often it looks for
-    new batches, and whether one was cancelled. ``pause_seconds``: the first wait before a line is asked again."""
+    """``at_once``: lines that one process asks at a time, over all batches, and that wait to be asked again, of one.
+    ``tick_seconds``: how often it looks for new batches, and whether one was cancelled. ``pause_seconds``: the first
+    wait before a line is asked again."""
 
     at_once: int = 32
     tick_seconds: float = 1.0
@@ -162,17 +163,15 @@ class Batcher:
 
     async def _ask_all(self, batch: Batch) -> None:
         done = await asyncio.to_thread(self._answered, batch.id)
-        lines = self._lines(batch)
+        lines, waiting = self._lines(batch), asyncio.Semaphore(self._options.at_once)
         async with asyncio.TaskGroup() as group:
             while (found := await asyncio.to_thread(next, lines, None)) is not None:
                 number, text = found
                 line = read(number, text, batch.endpoint)
                 if number in done or not isinstance(line, Line):
                     continue
-                await self._places.acquire()
-                group.create_task(self._answer(batch, line)).add_done_callback(
-                    lambda _: self._places.release()
-                )
+                await waiting.acquire()
+                group.create_task(self._answer(batch, line)).add_done_callback(lambda _: waiting.release())
 
     def _answered(self, batch: str) -> set[int]:
         with self._database.transaction() as connection:
@@ -183,9 +182,12 @@ class Batcher:
         pause = self._options.pause_seconds
         while True:
             request_id = new_id("req")
-            reply = await self._answerer.answer(
-                batch.endpoint, line.body, owner=batch.owner, request_id=request_id, priority=PRIORITY
-            )
+            async with (
+                self._places
+            ):  # not while it pauses: a model that nobody serves must not hold up the others
+                reply = await self._answerer.answer(
+                    batch.endpoint, line.body, owner=batch.owner, request_id=request_id, priority=PRIORITY
+                )
             if not reply.again:
                 break
             await asyncio.sleep(pause)

@@ -121,6 +121,13 @@ class ServingMember:
             loading=Loading(self._engine, shelf, self._settings.folder, self._get, monotonic),
             loads=self._settings.loads,
         )
+        try:
+            await self._stay(machine, leave)
+        finally:
+            await self._empty(shelf)
+        self._told(Told(what="left"))
+
+    async def _stay(self, machine: Machine, leave: asyncio.Event) -> None:
         failures = 0
         while not leave.is_set():
             began = monotonic()
@@ -129,7 +136,13 @@ class ServingMember:
             except (Unavailable, InvalidContribution) as error:
                 failures = 1 if monotonic() - began > 10 else failures + 1
                 await self._pause(error.message, failures, leave)
-        self._told(Told(what="left"))
+
+    async def _empty(self, shelf: Shelf) -> None:
+        """Give the memory back: the machine may do something else now. Adapters go before their bases."""
+        there = {spec.identity for spec in self._settings.served}
+        for identity in [each for each in reversed(shelf.models()) if each not in there]:
+            with suppress(CommonwealError):
+                await self._engine.unload(identity)
 
     async def _connected(self, machine: Machine, leave: asyncio.Event) -> None:
         settings = self._settings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from commonweal.core.errors import Refused
@@ -99,8 +98,9 @@ class Shelf:
             speeds={each.identity: each.speed for each in kept if each.speed is not None},
         )
 
-    def models(self) -> Mapping[str, Kept]:
-        return dict(self._kept)
+    def models(self) -> tuple[str, ...]:
+        """Identities, in the order in which they were loaded."""
+        return tuple(self._kept)
 
     def _change(self, identity: str, **values: object) -> None:
         self._kept[identity] = replace(self._kept[identity], **values)  # type: ignore[arg-type]

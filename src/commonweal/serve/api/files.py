@@ -143,8 +143,8 @@ def disposition(filename: str) -> str:
     """The header that names a download, whatever the name is made of (RFC 6266): without folders, and the part that all
     readers know in ASCII.
 
-    >>> disposition('../../etc/pass"wd\\u00e9')
-    "attachment; filename=\\"pass_wd_\\"; filename*=UTF-8''pass%22wd%C3%A9"
+    >>> print(disposition('../../etc/pass"wd\u00e9'))
+    attachment; filename="pass_wd_"; filename*=UTF-8''pass%22wd%C3%A9
     """
     name = re.split(r"[/\\]", filename)[-1].lstrip(".") or "file"
     plain = re.sub(r"[^A-Za-z0-9._ -]", "_", name)

@@ -122,6 +122,7 @@ def test_an_idempotency_key_is_the_request(world: World) -> None:
     refused = post(world, headers=headers, body=BODY | {"seed": 1})
     assert (refused.status_code, refused.headers["x-should-retry"]) == (409, "false")
     assert post(world, headers={"Idempotency-Key": "k2"}).json()["id"] != first
+    assert post(world, headers={"Idempotency-Key": "k" * 256}).status_code == 400
 
 
 def test_who_does_not_come_back_is_not_worked_for(database: Database, blobs: Blobs) -> None:

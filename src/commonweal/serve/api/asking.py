@@ -29,6 +29,7 @@ from commonweal.serve.api.repeats import Attempt, ClientGone, digest
 Body = TypeVar("Body", bound=BaseModel)
 Endpoint = Callable[[Request, Any, Account], Coroutine[Any, Any, Response]]
 
+LONGEST_NAME = 255
 _RETRY_COUNT = "x-stainless-retry-count"
 
 
@@ -118,6 +119,8 @@ async def _once(
     """The answer to a request, or to the one that it repeats."""
     headers = request.headers
     name, count = headers.get("idempotency-key"), headers.get(_RETRY_COUNT)
+    if name is not None and len(name) > LONGEST_NAME:
+        raise ApiError(f"An Idempotency-Key has at most {LONGEST_NAME} characters.", param="Idempotency-Key")
     named: object = key if name is None else (*key[:2], name)
     attempt: Attempt | None = None
     if name is not None or count not in (None, "0"):

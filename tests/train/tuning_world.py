@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,9 @@ def load_tuned(base: Path, adapter: Path | None) -> tuple[Any, Any]:
 
     model = AutoModelForCausalLM.from_pretrained(str(base), dtype=torch.float32)
     if adapter is not None:
-        model = PeftModel.from_pretrained(model, str(adapter))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*tie_word_embeddings.*")
+            model = PeftModel.from_pretrained(model, str(adapter))
     return model.eval(), AutoTokenizer.from_pretrained(str(base))
 
 

@@ -38,15 +38,10 @@ from commonweal.serve.tuning.trainer import (
 from commonweal.train.record import RoundRecord
 from commonweal.train.spec import KIND
 from commonweal.train.state import TrainState
-from commonweal.train.tuning import (
-    Base,
-    CheckedTuning,
-    TuningOptions,
-    check_tuning,
-    export_tuning,
-    prepare_tuning,
-)
+from commonweal.train.tuning import Base, CheckedTuning, TuningOptions, check_tuning
 from commonweal.train.tuning.checking import BadTuningFile
+from commonweal.train.tuning.preparing import prepare_tuning
+from commonweal.train.tuning.results import export_tuning
 
 PRICE_FLOOR = 100
 """Micro-credits per 1,000 trained tokens of the smallest model."""

@@ -79,10 +79,11 @@ class Base:
 
     def encoder(self) -> ChatEncoder:
         """Its tokenizer; an adapter's own, where it has one. Raises ConfigError."""
+        most = self.vocab_size
         made = load_encoder(self._tokenizer_folder())
-        if made.size > self.vocab_size:
+        if made.size > most:
             raise ConfigError(
-                f"{self.name}: its tokenizer has {made.size} tokens, the model {self.vocab_size}",
+                f"{self.name}: its tokenizer has {made.size} tokens, the model {most}",
                 hint="save the model with its own tokenizer",
             )
         return made

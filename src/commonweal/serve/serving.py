@@ -28,6 +28,7 @@ from commonweal.serve.billing.settlement import Standing
 from commonweal.serve.bus import Bus, PostgresBus
 from commonweal.serve.counter import Counter, CountPrompt, no_count
 from commonweal.serve.gateway.door import Gateway, Identify
+from commonweal.serve.gateway.frames import ModelSpec
 from commonweal.serve.router.dispatcher import Dispatcher
 from commonweal.serve.router.models import Models
 from commonweal.serve.router.peers import Peers, PeerTimes
@@ -71,12 +72,14 @@ class Serving:
         standing: Standing = as_connected,
         count_prompt: CountPrompt = no_count,
         engine: Streamer | None = None,
+        rounding: Callable[[ModelSpec], float | None] = lambda model: None,
         options: ServingOptions | None = None,
         bus: Bus | None = None,
         now: Callable[[], float] = time.time,
     ) -> Serving:
         """``identify``: whose key it is. ``reputation``: what the pool does with a verdict; without one, nothing is
-        audited. ``standing``: how far members are with their probation. ``engine``: the hub's own, for audits."""
+        audited. ``standing``: how far members are with their probation. ``engine``: the hub's own, for audits.
+        ``rounding``: see :class:`~commonweal.serve.audit.rounding.Roundings`."""
         options = options or ServingOptions()
         hub = f"hub-{secrets.token_hex(6)}"
         peers = Peers(hub, bus or PostgresBus(database.dsn()), database, now, options.peers)
@@ -86,7 +89,9 @@ class Serving:
         models = Models(database, now)
         auditor = None
         if options.audits is not None and reputation is not None:
-            auditor = Auditor(dispatcher, database, reputation, now, options.audits, engine=engine)
+            auditor = Auditor(
+                dispatcher, database, reputation, now, options.audits, engine=engine, rounding=rounding
+            )
         return cls(
             hub=hub,
             dispatcher=dispatcher,

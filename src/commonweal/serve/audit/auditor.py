@@ -25,6 +25,7 @@ from commonweal.serve.audit.sampling import AuditRates, rate
 from commonweal.serve.audit.schema import audits
 from commonweal.serve.audit.verdict import UNREPORTED, Comparison, Limits, Verdict, compare, judge
 from commonweal.serve.catalogue import ServedModel
+from commonweal.serve.gateway.frames import ModelSpec
 from commonweal.serve.router.dispatcher import Dispatcher, Errand
 from commonweal.serve.router.worker import Lender, Wanted
 
@@ -59,7 +60,8 @@ class AuditOptions:
 
 
 class Auditor:
-    """``engine`` is the hub's own, if it has one; it needs the model by its identity."""
+    """``engine`` is the hub's own, if it has one; it needs the model by its identity. ``rounding`` says how much
+    rounding changes a model (nats), where that was measured."""
 
     def __init__(
         self,
@@ -70,10 +72,12 @@ class Auditor:
         options: AuditOptions | None = None,
         *,
         engine: Streamer | None = None,
+        rounding: Callable[[ModelSpec], float | None] = lambda model: None,
         random: Random | None = None,
     ) -> None:
         self._dispatcher, self._database, self._reputation, self._now = dispatcher, database, reputation, now
         self._options, self._engine, self._random = options or AuditOptions(), engine, random or Random()
+        self._rounding = rounding
         self._places = asyncio.Semaphore(self._options.at_once)
         self.waiting = 0
         self.counts: dict[str, int] = {"match": 0, "mismatch": 0, "unclear": 0}
@@ -107,7 +111,8 @@ class Auditor:
             if len(found) != len(chosen):
                 raise Unavailable("the answer was not scored token by token")
             comparison = compare(chosen, found, answer.request, self._options.limits)
-        verdict, ban = await asyncio.to_thread(self._conclude, answer, auditor, comparison)
+        nats = self._rounding(answer.model)
+        verdict, ban = await asyncio.to_thread(self._conclude, answer, auditor, comparison, nats)
         self.counts[verdict] += 1
         if ban:
             self._dispatcher.expel(
@@ -138,12 +143,15 @@ class Auditor:
             found += [token for event in events if isinstance(event, Piece) for token in event.tokens]
         return found, "" if errand.lender is None else errand.lender.member
 
-    def _conclude(self, answer: Answer, auditor: str, one: Comparison) -> tuple[Verdict, bool]:
+    def _conclude(
+        self, answer: Answer, auditor: str, one: Comparison, nats: float | None
+    ) -> tuple[Verdict, bool]:
         """The verdict, and whether the member is banned for it."""
         member, identity, now = answer.lender.member, answer.model.identity, self._now()
         with self._database.transaction() as connection:
+            _alone(connection, member)
             before = _before(connection, member, identity, now - self._options.window)
-            verdict = judge(one, before, self._options.limits)
+            verdict = judge(one, before, self._options.limits.for_rounding(nats))
             row = {
                 "ask": answer.ask,
                 "member": member,
@@ -182,6 +190,12 @@ async def _tokens(events: AsyncIterator[Event]) -> list[Token]:
         if isinstance(event, Piece):
             found += event.tokens
     return found
+
+
+def _alone(connection: sa.Connection, member: str) -> None:
+    """One verdict on a member at a time, so that two strikes at once are two."""
+    lock = sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"audit {member}", 0))
+    connection.execute(sa.select(lock))
 
 
 def _before(connection: sa.Connection, member: str, identity: str, since: float) -> list[Comparison]:

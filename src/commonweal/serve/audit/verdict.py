@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from commonweal.core.completion import Request, Token
@@ -24,7 +24,7 @@ Verdict = Literal["match", "mismatch", "unclear"]
 class Limits:
     """Nats, and shares of tokens. Below ``few`` tokens three times as much is allowed. ``pooled`` is for the mean over
     at least ``pool`` tokens of several answers. A greedy choice is strange if it is ``behind`` the likeliest by more;
-    a sampled one if it is less likely than ``unlikely``."""
+    a sampled one if it is less likely than ``unlikely`` (above temperature 1, anything may be chosen)."""
 
     fine: float = 0.02
     mean: float = 0.06
@@ -36,6 +36,13 @@ class Limits:
     few: int = 8
     pool: int = 400
     pooled: float = 0.03
+
+    def for_rounding(self, nats: float | None) -> Limits:
+        """The limits for a model that rounding to bfloat16 changes by ``nats``: an honest member differs by about as
+        much, and one that serves four bits by four to six times as much."""
+        if nats is None:
+            return self
+        return replace(self, fine=3.0 * nats, mean=9.0 * nats, pooled=2.5 * nats)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +109,7 @@ def _logprob(token: Token) -> float:
 def _strange(token: Token, request: Request, limits: Limits) -> bool:
     logprob = _logprob(token)
     if request.temperature > 0:
-        return logprob < limits.unlikely
+        return request.temperature <= 1 and logprob < limits.unlikely
     return bool(token.top) and max(token.top.values()) - logprob > limits.behind
 
 

@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -99,7 +100,8 @@ class StarletteSocket:
 
     async def close(self, reason: str) -> None:
         if self._websocket.application_state == WebSocketState.CONNECTED:
-            await self._websocket.close(1000, _short(reason))
+            with suppress(WebSocketDisconnect):  # it went first
+                await self._websocket.close(1000, _short(reason))
 
     async def farewell(self, reason: str, *, final: bool = False) -> None:
         """Say why, and end it."""

@@ -17,6 +17,8 @@ from commonweal.serve.worker.engine import ModelFiles
 
 PLAIN = (".safetensors", ".json", ".txt", ".jinja", ".model")
 """What a model's files may end in (``.model`` is a SentencePiece vocabulary)."""
+DOCUMENTS = ("README.md", "LICENSE")
+"""Files of a model that no engine reads."""
 _COMPLETE = ".complete"
 
 Get = Callable[[BlobHash], bytes]
@@ -32,6 +34,8 @@ def fetch(spec: ModelSpec, folder: Path, get: Get) -> ModelFiles:
         try:
             home.mkdir(parents=True, exist_ok=True)
             for name, blob in sorted(spec.files.items()):
+                if name in DOCUMENTS:
+                    continue
                 _fetch(home / _plain(name), blob, get)
             (home / _COMPLETE).touch()
         except OSError as error:

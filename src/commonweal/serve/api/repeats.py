@@ -21,7 +21,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from fastapi.responses import Response
 
@@ -31,10 +31,19 @@ Client = Literal["waiting", "gone", "answered"]
 
 _MOST = 20_000
 _ENTRY_BYTES = 1_000  # what an answer costs beside its body
+_READ_BY = "x-commonweal-read-by"
 
 
 class ClientGone(Exception):
     """Nobody waits for the answer any more."""
+
+
+class Kept(NamedTuple):
+    """What is kept of an answer: nothing that the garbage collector has to look into, since there are many."""
+
+    body: bytes
+    status: int
+    read_by: str
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -43,7 +52,7 @@ class Attempt:
 
     body: bytes
     task: asyncio.Task[Response] | None = None
-    answer: Response | None = None
+    answer: Kept | None = None
     client: Client = "waiting"
     waiting: int = 0
     until: float = float("inf")
@@ -75,6 +84,10 @@ def claimed(attempts: list[Attempt], explained: int) -> Attempt | Literal["expla
         return "explained"
     running = [attempt for attempt in newest if attempt.running]
     return next(iter(running or newest), None)
+
+
+def _again(kept: Kept) -> Response:
+    return Response(kept.body, kept.status, {_READ_BY: kept.read_by}, media_type="application/json")
 
 
 class Repeats:
@@ -135,7 +148,7 @@ class Repeats:
         leaves first; the last to leave ends the work, after a while if the client ``repeats``."""
         if attempt.answer is not None:
             attempt.client = "answered"
-            return attempt.answer
+            return _again(attempt.answer)
         task = attempt.task
         assert task is not None
         attempt.client = "waiting"
@@ -178,7 +191,8 @@ class Repeats:
         attempt.client = client
         if attempt.answer is not None:
             return
-        attempt.answer, attempt.task = answer, None
+        attempt.answer = Kept(bytes(answer.body), answer.status_code, answer.headers.get(_READ_BY, ""))
+        attempt.task = None
         attempt.until = self._now() + self._keep_seconds
         self._kept.append((attempt.until, key, attempt))
         self._bytes += _ENTRY_BYTES + len(answer.body)

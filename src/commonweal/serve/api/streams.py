@@ -20,6 +20,8 @@ from commonweal.serve.api.complaints import Complaint, complaint
 
 KEEP_ALIVE = b": keep-alive\n\n"
 DONE = b"data: [DONE]\n\n"
+_TURN = 16
+"""Frames after which a stream lets others have their turn."""
 
 
 def data_frame(value: Any) -> bytes:
@@ -85,6 +87,8 @@ class EventStream(Response):
         try:
             async for frame in self._frames:
                 await out.send(frame)
+                if out.frames % _TURN == 0:  # where neither the model nor the client lets this task wait
+                    await asyncio.sleep(0)
         except Exception as error:
             told = complaint(self._as_error(error))
             if not out.begun:
@@ -118,6 +122,7 @@ class _Out:
         self.begun = False
         self.ended = False
         self.gone = False
+        self.frames = 0
         self._response = response
         self._sending = False
         self._loop = asyncio.get_running_loop()
@@ -130,6 +135,7 @@ class _Out:
 
     async def send(self, body: bytes, *, more: bool = True) -> None:
         self._sending = True
+        self.frames += 1
         if not self.begun:
             self.begun = True
             await self.raw(

@@ -30,14 +30,15 @@ Handler = Callable[[object], None]
 _LONGEST = 7900
 _ASCII_PART, _ANY_PART = 7800, 1900
 """Characters of a part: a character may have four bytes."""
-_LINGER = 0.02
+_LINGER, _URGENT = 0.02, 0.003
 _MOST_WAITING = 64 << 20
 
 
 class Bus(Protocol):
-    """``send`` never waits; messages from one sender to one receiver keep their order."""
+    """``send`` never waits; messages from one sender to one receiver keep their order. What is ``urgent`` is not held
+    back for company, and takes along what waits."""
 
-    def send(self, to: str, message: object) -> None: ...
+    def send(self, to: str, message: object, *, urgent: bool = False) -> None: ...
 
     async def listen(self, name: str, handler: Handler) -> None:
         """Be ``name`` from now on: its messages and everyone's go to ``handler``."""
@@ -53,7 +54,7 @@ class LocalBus:
         self._room = {} if room is None else room
         self._name = ""
 
-    def send(self, to: str, message: object) -> None:
+    def send(self, to: str, message: object, *, urgent: bool = False) -> None:
         copy = orjson.loads(orjson.dumps(message))
         for name, handler in list(self._room.items()):
             if name == to or (to == EVERYONE and name != self._name):
@@ -74,13 +75,13 @@ class PostgresBus:
         self._dsn, self._linger = dsn, linger
         self._out: dict[str, list[bytes]] = {}
         self._size = 0
-        self._more = asyncio.Event()
+        self._more, self._hurry = asyncio.Event(), asyncio.Event()
         self._serial = itertools.count(1)
         self._name = ""
         self._tasks: list[asyncio.Task[None]] = []
         self._heard = asyncio.Event()
 
-    def send(self, to: str, message: object) -> None:
+    def send(self, to: str, message: object, *, urgent: bool = False) -> None:
         """Raises Overloaded where the database takes nothing and too much waits."""
         data = orjson.dumps(message)
         if self._size + len(data) > _MOST_WAITING:
@@ -88,6 +89,8 @@ class PostgresBus:
         self._out.setdefault(to, []).append(data)
         self._size += len(data)
         self._more.set()
+        if urgent:
+            self._hurry.set()
 
     async def listen(self, name: str, handler: Handler) -> None:
         """Returns when messages are heard."""
@@ -149,9 +152,9 @@ class PostgresBus:
         last = 0.0
         while True:
             await self._more.wait()
-            if (early := last + self._linger - monotonic()) > 0:
-                await asyncio.sleep(early)
+            await self._linger_since(last)
             self._more.clear()
+            self._hurry.clear()
             out, self._out, self._size = self._out, {}, 0
             channels, payloads = [], []
             for to, messages in out.items():
@@ -163,6 +166,14 @@ class PostgresBus:
                 (channels, payloads),
             )
             last = monotonic()
+
+    async def _linger_since(self, last: float) -> None:
+        """Wait for company; a little even where something is urgent: a commit costs as much as a hundred messages."""
+        with contextlib.suppress(TimeoutError):
+            if (early := last + self._linger - monotonic()) > 0:
+                await asyncio.wait_for(self._hurry.wait(), early)
+        if (early := last + _URGENT - monotonic()) > 0:
+            await asyncio.sleep(early)
 
 
 def packed(sender: str, messages: list[bytes], serial: int) -> list[str]:

@@ -166,7 +166,7 @@ def silent(hub: Hub) -> None:
     """As a process that was killed: it says nothing any more, and hears nothing."""
     peers = cast(Any, hub.serving.peers)
     peers._beating.cancel()
-    peers.tell = lambda *_: None
+    peers.tell = lambda *_, **__: None
 
 
 def test_an_account_is_served_first_by_its_own_workers_at_another_process(

@@ -117,8 +117,8 @@ class Peers:
             if self._telling is None and self._here:
                 self._telling = asyncio.get_running_loop().call_later(self._times.news, self._tell_news)
 
-    def tell(self, hub: str, message: Json) -> None:
-        self._bus.send(hub, message | {"from": self.hub})
+    def tell(self, hub: str, message: Json, *, urgent: bool = False) -> None:
+        self._bus.send(hub, message | {"from": self.hub}, urgent=urgent)
 
     def ask(self, hub: str, wanted: Wanted, request: Request, inbox: Inbox) -> Callable[[], None]:
         """Have another process answer."""
@@ -128,7 +128,7 @@ class Peers:
             "request": request_json(request),
             "name": request.model,
         }
-        self.tell(hub, order)
+        self.tell(hub, order, urgent=True)
         self._asked[wanted.id] = (hub, inbox)
 
         def stop() -> None:
@@ -178,7 +178,7 @@ class Peers:
         if known is None:
             return
         _, inbox = known
-        if raw.get("lender") is not None:
+        if "lender" in raw:
             inbox.seated = Lender(**raw["lender"])
         said = [read_said(each) for each in raw["said"]]
         size = 64 + sum(len(each) for each in raw["said"]) * 16
@@ -193,17 +193,23 @@ class Peers:
             wanted=replace(wanted, id=f"{hub}:{wanted.id}", here=True),
             request=read_request(raw["request"], str(raw["name"])),
         )
+        first = True
         try:
             async with aclosing(cast(Any, self.dispatcher.run(errand))) as batches:
                 async for events in batches:
-                    self._send(hub, wanted.id, [said_json(each) for each in events], errand.lender)
-            self._send(hub, wanted.id, [["d"]], errand.lender)
+                    said = [said_json(each) for each in events]
+                    self._send(hub, wanted.id, said, errand.lender if first else None)
+                    first = False
+            self._send(hub, wanted.id, [["d"]], errand.lender if first else None)
         except CommonwealError as error:
-            self._send(hub, wanted.id, [said_json(_failure(error))], errand.lender)
+            self._send(hub, wanted.id, [said_json(_failure(error))], errand.lender if first else None)
 
     def _send(self, hub: str, ask: str, said: list[Any], lender: Lender | None) -> None:
-        told = None if lender is None else asdict(lender)
-        self.tell(hub, {"t": "said", "id": ask, "said": said, "lender": told})
+        """Who answers is told with the first of it, which is in a hurry."""
+        told: Json = {"t": "said", "id": ask, "said": said}
+        if lender is not None:
+            told["lender"] = asdict(lender)
+        self.tell(hub, told, urgent=lender is not None)
 
     # Who is here.
 

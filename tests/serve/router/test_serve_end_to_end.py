@@ -158,6 +158,30 @@ def test_a_worker_lost_before_its_answer_began_is_replaced(database: Database, t
     exact(database, start={"alice": RICH})
 
 
+def test_a_worker_that_falls_silent_is_not_waited_for(database: Database, tmp_path: Path) -> None:
+    prepare(database)
+
+    async def test(hub: Hub) -> None:
+        async with member(hub, tmp_path, served(), name="mem_a") as a:
+            task = asyncio.create_task(hub.text(hub.ask("wait:1")))
+            await hub.until(lambda: bool(a.engine.asked))
+            (silent,) = hub.serving.dispatcher.workers.values()
+            async with member(hub, tmp_path, served(), name="mem_b") as b:
+                b.engine.gate("wait:1").set()
+                for open_ask in hub.serving.dispatcher._open.values():
+                    open_ask.inbox.heard -= 10
+                hub.serving.dispatcher.tick()
+                assert not b.engine.asked, "it is alive: its first token may take long"
+                silent.heard -= 10
+                hub.serving.dispatcher.tick()
+                assert await asyncio.wait_for(task, 2)
+                await hub.until(lambda: a.engine.cancelled == 1)
+
+    run(database, test)
+    assert [row.member for row in rows(database)] == ["mem_b"]
+    exact(database, start={"alice": RICH})
+
+
 def test_a_worker_lost_in_mid_answer_is_an_error_with_a_code(database: Database, tmp_path: Path) -> None:
     prepare(database)
 

@@ -222,8 +222,8 @@ class Dispatcher:
                         begun = True
                         yield said  # type: ignore[misc]
             finally:
-                if not inbox.ended:
-                    stop()
+                if not inbox.ended or (failure is not None and failure.kind == WORKER_LOST):
+                    stop()  # a worker that is given up may be back one day, and need not go on
                 self._free(worker, errand)
             if begun or not elsewhere(failure) or errand.attempts >= self.options.attempts:
                 raise error_of(failure, begun=begun)
@@ -237,7 +237,7 @@ class Dispatcher:
             if not worker.hub and now - worker.heard > self.options.lost:
                 self.part(worker.id, "nothing was heard of it")
         for open_ask in list(self._open.values()):
-            if now - open_ask.inbox.heard > self.options.stall:
+            if now - open_ask.inbox.heard > self.options.stall or self._silent(open_ask, now):
                 open_ask.inbox.end(Failure(kind=WORKER_LOST, message="it says nothing any more"))
         for identity in self.queue.models():
             self._rescue(identity)
@@ -246,6 +246,13 @@ class Dispatcher:
                 self._refuse(wanted, Overloaded("nobody was free in time", retry_after=30.0))
 
     # Within.
+
+    def _silent(self, open_ask: _Open, now: float) -> bool:
+        """Whether nothing of the answer is out and its worker does not even say that it lives: others can begin."""
+        worker = self.workers.get(open_ask.worker)
+        if worker is None or open_ask.inbox.begun:
+            return False
+        return now - max(worker.heard, open_ask.inbox.heard) > self.options.silence
 
     async def _seat(self, errand: Errand) -> Worker:
         """A worker with a slot taken for this ask."""

@@ -1,5 +1,5 @@
 """Renders bench/results.md from what the other scripts measured. Every number comes from bench/data; only the goals
-are written here and in the sections (report_quality.py, report_pool.py, report_evals.py).
+are written here and in the sections (report_quality.py, report_pool.py, report_evals.py, report_serve.py).
 
     python bench/report.py [--data bench/data] [--out bench/results.md]
 """
@@ -15,6 +15,7 @@ from report_evals import evals
 from report_page import NOT_RUN, Found, Section, Verdict, table
 from report_pool import codecs, gain, hub, links
 from report_quality import quality
+from report_serve import serve
 
 SECTIONS: dict[str, tuple[str, Callable[[Found], Section]]] = {
     "quality": ("a. Quality at equal tokens", quality),
@@ -23,6 +24,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Found], Section]]] = {
     "hub": ("d. The hub", hub),
     "gain": ("e. Gain", gain),
     "evals": ("f. Evaluation", evals),
+    "serve": ("g. Serving", serve),
 }
 
 

@@ -82,6 +82,11 @@ def test_the_demo_shows_what_it_claims(hub_folder: Path) -> None:
     assert parts["dora"]["microcredits"] > 0
     assert sum(part["microcredits"] for part in parts.values()) == sum(r["paid"] for r in report["rounds"])
     assert (folder / "model" / "model.safetensors").is_file()
+    served = report["served"]
+    assert served["answer"]
+    assert served["before"] == 0 < served["after"] <= 1
+    assert served["trained_tokens"] > 10_000
+    assert served["microcredits"] > 0
     _assert_nothing_is_left(folder)
 
 

@@ -205,6 +205,7 @@ def _collect(hub: Hub, settings: HubSettings, stop: threading.Event) -> None:
     """Now and then, delete the blobs that nothing names any more."""
     while not stop.wait(min(300.0, settings.keep_orphans_seconds)):
         try:
+            serving.forget(hub.database, hub.clock.now())
             garbage.collect(
                 hub.database, hub.blobs, hub.clock.now(), settings.keep_orphans_seconds, serving.NAMED
             )

@@ -36,6 +36,7 @@ from commonweal.serve.api import (
     fine_tuning,
     models,
     scoring,
+    uploads,
 )
 from commonweal.serve.api import publishing as publishing_routes
 from commonweal.serve.api.batch_asking import answerer
@@ -46,6 +47,7 @@ from commonweal.serve.batches.loop import Batcher
 from commonweal.serve.community import datasets
 from commonweal.serve.files import shelf
 from commonweal.serve.gateway import door
+from commonweal.serve.retrieval import stores
 from commonweal.serve.router.worker import Lender
 from commonweal.serve.serving import Serving
 from commonweal.serve.tools.workbench import Workbench
@@ -62,6 +64,7 @@ ROUTES = (
     completions,
     embeddings,
     files,
+    uploads,
     fine_tuning,
     batches,
     answers,
@@ -154,6 +157,13 @@ def enter(app: FastAPI, half: Half) -> None:
     app.include_router(door.router)
     app.include_router(chat_page.router)
     refuse_the_rest(app)
+
+
+def forget(database: Database, now: float) -> None:
+    """Take out what has expired: files and the stores of passages made of them."""
+    with database.transaction() as connection:
+        shelf.forget_expired(connection, now)
+        stores.forget_expired(connection, now)
 
 
 def _account(database: Database, secret: str) -> Account:

@@ -47,11 +47,12 @@ Json = dict[str, Any]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerTimes:
     """Seconds. ``beat``: between signs of life; ``gone``: a process without one for so long; ``news``: how long
-    changes are gathered before they are told."""
+    changes are gathered before they are told, and ``events`` those of answers."""
 
     beat: float = 1.0
     gone: float = 4.0
     news: float = 0.05
+    events: float = 0.015
 
 
 class PeerLink:
@@ -84,6 +85,8 @@ class Peers:
         self._asked: dict[str, tuple[str, Inbox]] = {}
         self._serving: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._here: dict[str, float] = {}
+        self._words: dict[str, dict[str, list[Any]]] = {}
+        self._speaking: asyncio.TimerHandle | None = None
         self._beating: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -151,7 +154,8 @@ class Peers:
         assert self.dispatcher is not None
         match raw["t"]:
             case "said":
-                self._said(raw)
+                for ask, words in raw["asks"].items():
+                    self._said(str(ask), list(words))
             case "ask":
                 key = (hub, str(raw["wanted"]["id"]))
                 task = asyncio.get_running_loop().create_task(self._serve(hub, raw))
@@ -173,17 +177,17 @@ class Peers:
             case "bye":
                 self._gone(hub)
 
-    def _said(self, raw: Json) -> None:
-        known = self._asked.get(str(raw["id"]))
+    def _said(self, ask: str, words: list[Any]) -> None:
+        """``words``: what was said, and before the first of it who says it (an object)."""
+        known = self._asked.get(ask)
         if known is None:
             return
         _, inbox = known
-        if "lender" in raw:
-            inbox.seated = Lender(**raw["lender"])
-        said = [read_said(each) for each in raw["said"]]
-        size = 64 + sum(len(each) for each in raw["said"]) * 16
-        if not inbox.say(said, size, self._now()) or inbox.ended:
-            self._asked.pop(str(raw["id"]), None)
+        if words and isinstance(words[0], dict):
+            inbox.seated = Lender(**words.pop(0))
+        said = [read_said(each) for each in words]
+        if not inbox.say(said, 64 * len(said), self._now()) or inbox.ended:
+            self._asked.pop(ask, None)
 
     async def _serve(self, hub: str, raw: Json) -> None:
         """Answer an ask of another process with the workers of this one."""
@@ -205,11 +209,26 @@ class Peers:
             self._send(hub, wanted.id, [said_json(_failure(error))], errand.lender if first else None)
 
     def _send(self, hub: str, ask: str, said: list[Any], lender: Lender | None) -> None:
-        """Who answers is told with the first of it, which is in a hurry."""
-        told: Json = {"t": "said", "id": ask, "said": said}
+        """Words of many answers go together. Who answers is told with the first, which is in a hurry."""
+        words = self._words.setdefault(hub, {}).setdefault(ask, [])
         if lender is not None:
-            told["lender"] = asdict(lender)
-        self.tell(hub, told, urgent=lender is not None)
+            words.append(asdict(lender))
+        words += said
+        if lender is not None and self._speaking is not None:
+            self._speaking.cancel()
+            self._speaking = None
+        if self._speaking is None:
+            delay = 0.0 if lender is not None else self._times.events
+            self._speaking = asyncio.get_running_loop().call_later(delay, self._speak)
+
+    def _speak(self) -> None:
+        self._speaking = None
+        spoken, self._words = self._words, {}
+        for hub, asks in spoken.items():
+            try:
+                self.tell(hub, {"t": "said", "asks": asks}, urgent=True)
+            except Overloaded as error:  # nobody can hear it: who asked finds that nothing comes
+                log.warning("peers.unheard hub=%s asks=%d error=%s", hub, len(asks), error.message)
 
     # Who is here.
 

@@ -42,6 +42,7 @@ from commonweal.serve.api import publishing as publishing_routes
 from commonweal.serve.api.batch_asking import answerer
 from commonweal.serve.api.context import Account, Serve, ServeOptions
 from commonweal.serve.api.errors import refuse_the_rest
+from commonweal.serve.audit.rounding import Roundings
 from commonweal.serve.batches import orders
 from commonweal.serve.batches.loop import Batcher
 from commonweal.serve.community import datasets
@@ -124,6 +125,7 @@ def make(hub: Hub, options: ServeOptions, trainer: Trainer | None) -> Half:
         identify=partial(_lender, database),
         reputation=_Reputation(clock),
         standing=standing.accepted_of,
+        rounding=Roundings(hub.blobs.get),
         now=clock.now,
     )
     tuner = None if trainer is None else Tuner(database, hub.blobs, trainer, clock)

@@ -46,6 +46,7 @@ class Answering:
     def __init__(self, lent: Lent, key: Callable[[], str], told: Callable[[Told], None]) -> None:
         self._lent, self._key, self._told = lent, key, told
         self._member: ServingMember | None = None
+        self._engine: Engine | None = None
         self._changing = threading.Lock()
 
     def start(self) -> None:
@@ -72,7 +73,11 @@ class Answering:
 
     def _made(self) -> ServingMember:
         lent, key = self._lent, self._key()
-        engine, served = self._front(key) if lent.server else (self._local(), ())
+        served: tuple[ModelSpec, ...] = ()
+        if lent.server:
+            engine, served = self._front(key)
+        else:
+            engine = self._engine = self._engine or self._local()
         settings = ServeSettings(
             url=lent.url,
             key=key,

@@ -65,7 +65,13 @@ def serve_hub(process: HubProcess) -> None:
     app = build(database, blobs, kinds, settings, trainer=_trainer(database, blobs, kinds))
     server = uvicorn.Server(
         uvicorn.Config(
-            app, log_level="warning", timeout_keep_alive=75, timeout_graceful_shutdown=2, access_log=False
+            app,
+            log_level="warning",
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=2,
+            access_log=False,
+            ws_per_message_deflate=False,
+            ws_max_size=2 * 2**20,
         )
     )
     logging.getLogger("uvicorn.error").addFilter(_is_news)

@@ -1,7 +1,8 @@
 """Python values as Arrow arrays, by their buffers.
 
 ``pyarrow.array`` would do, but it imports pandas wherever that is installed, which takes longer than a small run. Knows
-the types that the tables have: string, bool, int32, int64, double, and lists, maps and structs of these.
+the types that the tables have: string, bool, int32, int64, double, and lists, maps and structs of these. A column whose
+values are all the same (many of a run's are) is made without looking at each.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import numpy as np
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_MOST = np.iinfo(np.int32).max
+"""Bytes or elements of a column: an offset has 32 bits."""
+
 
 def column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     """``values`` as an array of type ``kind``; None is null, a struct is a mapping, a map is a list of pairs.
@@ -24,6 +28,11 @@ def column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     import pyarrow as pa
 
     gone = values.count(None)
+    if gone == len(values):
+        return pa.nulls(gone, kind)
+    alike = not gone and len(values) > 1 and values.count(values[0]) == len(values)
+    if alike and (same := _same(values[0], len(values), kind)) is not None:
+        return same
     valid = _bits([value is not None for value in values]) if gone else None
     if pa.types.is_string(kind):
         return pa.Array.from_buffers(kind, len(values), [valid, *_strings(values, gone)], gone)
@@ -36,6 +45,30 @@ def column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         child = _pairs(flat, kind) if pa.types.is_map(kind) else column(flat, kind.value_type)
         return pa.Array.from_buffers(kind, len(values), [valid, _offsets(lists)], gone, children=[child])
     return pa.Array.from_buffers(kind, len(values), [valid, _numbers(values, gone, kind)], gone)
+
+
+def _same(value: Any, count: int, kind: pa.DataType) -> pa.Array | None:
+    """``count`` times the same text, number or empty list; None for another list, a map or a struct."""
+    import pyarrow as pa
+
+    if pa.types.is_string(kind):
+        data = value.encode("utf-8", "replace")
+        if len(data) * count > _MOST:
+            return None
+        ends = np.arange(count + 1, dtype=np.int32) * np.int32(len(data))
+        return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(ends), pa.py_buffer(data * count)], 0)
+    if pa.types.is_list(kind):
+        if value:
+            return None
+        ends, child = np.zeros(count + 1, dtype=np.int32), pa.nulls(0, kind.value_type)
+        return pa.Array.from_buffers(kind, count, [None, pa.py_buffer(ends)], 0, children=[child])
+    if pa.types.is_map(kind) or pa.types.is_struct(kind) or (pa.types.is_floating(kind) and not value):
+        return None  # a zero may have either sign
+    if pa.types.is_boolean(kind):
+        bits = pa.py_buffer((b"\xff" if value else b"\x00") * (-(-count // 8)))
+        return pa.Array.from_buffers(kind, count, [None, bits], 0)
+    numbers = pa.py_buffer(np.full(count, value, dtype=kind.to_pandas_dtype()))
+    return pa.Array.from_buffers(kind, count, [None, numbers], 0)
 
 
 def _strings(values: Sequence[str | None], gone: int) -> tuple[pa.Buffer, pa.Buffer]:
@@ -56,7 +89,7 @@ def _offsets(parts: Sequence[Sequence[Any]]) -> pa.Buffer:
 
     ends = np.zeros(len(parts) + 1, dtype=np.int64)
     np.cumsum(np.fromiter(map(len, parts), dtype=np.int64, count=len(parts)), out=ends[1:])
-    if ends[-1] > np.iinfo(np.int32).max:
+    if ends[-1] > _MOST:
         raise OverflowError("a row group of more than 2 GiB")
     return pa.py_buffer(ends.astype(np.int32))
 

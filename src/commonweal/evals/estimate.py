@@ -8,6 +8,7 @@ the most that is allowed, so cost and time are upper bounds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -16,9 +17,10 @@ from commonweal.core.completion import Abilities, CompletionFailed, Request
 from commonweal.core.errors import CommonwealError
 from commonweal.evals.budget import Prices
 from commonweal.evals.instance import Instance
-from commonweal.evals.material import gather
+from commonweal.evals.material import Material, gather
 from commonweal.evals.measuring import Bench
 from commonweal.evals.plan import Planned
+from commonweal.evals.spec import RunSpec
 
 LOOKED_AT = 50
 """Instances whose prompts are built: the mean of so many is within a few per cent of that of all."""
@@ -75,7 +77,11 @@ class _Sums:
 def _estimate(planned: Planned, bench: Bench, count: Callable[[str], int]) -> Estimate:
     spec = planned.spec
     read = partial(planned.scenario.read, bench.loader, spec.args)
-    material = gather(read, max_instances=spec.max_instances, seed=spec.seed)
+    with closing(gather(read, max_instances=spec.max_instances, seed=spec.seed)) as material:
+        return _of_material(material, spec, bench, count)
+
+
+def _of_material(material: Material, spec: RunSpec, bench: Bench, count: Callable[[str], int]) -> Estimate:
     adapter = bench.adapter(spec.adaptation, spec.model)
     examples = bench.examples(material.train, spec.adaptation, 0, spec.seed)
     sums, looked = _Sums(), 0

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -26,6 +27,7 @@ from commonweal.evals.budget import Limits, Prices, Spent
 from commonweal.evals.environment import environment
 from commonweal.evals.instance import Instance
 from commonweal.evals.material import Material, gather
+from commonweal.evals.memory import give_back
 from commonweal.evals.metrics.metric import Annotator
 from commonweal.evals.plan import Planned, changes
 from commonweal.evals.progress import Coverage, Progress
@@ -104,12 +106,12 @@ async def measure(planned: Planned, folder: Path, bench: Bench) -> Measured:
         if before is not None:
             check_spec(before, planned.spec, folder)
         read = _DataRead(bench.loader)
-        material = _material(planned, bench)
-        data = read.finished()
-        spec = replace(planned.spec, rows=material.rows)
-        if before is not None:
-            check_rows(before, spec, folder)
-        return await _Run(planned, spec, material, data, folder, bench, before).measure()
+        with closing(_material(planned, bench, folder)) as material:
+            data = read.finished()
+            spec = replace(planned.spec, rows=material.rows)
+            if before is not None:
+                check_rows(before, spec, folder)
+            return await _Run(planned, spec, material, data, folder, bench, before).measure()
 
 
 def is_finished(run: Mapping[str, Any], folder: Path) -> bool:
@@ -138,10 +140,10 @@ def check_rows(before: Mapping[str, Any], spec: RunSpec, folder: Path) -> None:
         )
 
 
-def _material(planned: Planned, bench: Bench) -> Material:
+def _material(planned: Planned, bench: Bench, folder: Path) -> Material:
     spec = planned.spec
     read = partial(planned.scenario.read, bench.loader, spec.args)
-    return gather(read, max_instances=spec.max_instances, seed=spec.seed)
+    return gather(read, max_instances=spec.max_instances, seed=spec.seed, folder=folder)
 
 
 class _DataRead:
@@ -204,8 +206,10 @@ class _Run:
                 began=bench.began,
                 now=bench.clock,
             )
-            runner = Runner(self._means(samples.append), rules, self._coverage, self._spent)
-            outcome = await runner.run(self._items())
+            asking = Runner(self._means(samples.append), rules, self._coverage, self._spent).run(
+                self._items()
+            )
+            outcome = await asking
         except (asyncio.CancelledError, KeyboardInterrupt):
             self._write("interrupted", "stopped by the user")
             raise
@@ -267,6 +271,8 @@ class _Run:
     def _finish(self, outcome: Outcome) -> Measured:
         self._bench.progress.phase = "scoring"
         stats = self._table.stats()
+        del self._table  # it has a number for each sample and metric; tables are written without it
+        give_back()
         with room(self._folder):
             write_tables(self._folder, sample_records(self._folder), trials=self._spec.adaptation.trials)
             write_stats(self._folder, stats)

@@ -12,6 +12,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,19 @@ class Difference:
     high: float
     p: float
     n: int
+
+
+def distinct(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """The sorted distinct numbers, and which of them each is: ``np.unique`` with the inverse, in half its time, and
+    without importing masked arrays. NaN must not be among them."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    first = np.empty(len(values), dtype=np.bool_)
+    first[:1] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    which = np.empty(len(values), dtype=np.intp)
+    which[order] = np.cumsum(first) - 1
+    return ordered[first], which
 
 
 def resampled_counts(
@@ -70,7 +84,14 @@ def bootstrap_means(
     number of values. Returns (resamples, means), NaN where a resample holds no value."""
     alike: dict[bytes, int] = {}
     which = [alike.setdefault(column.tobytes(), len(alike)) for column in sizes.T]
-    shared = np.stack([np.frombuffer(key) for key in alike], axis=1)
+    return bootstrap_ratios(sums, [np.frombuffer(key) for key in alike], which, resamples, seed)
+
+
+def bootstrap_ratios(
+    sums: Floats, sizes: Sequence[Floats], which: Sequence[int], resamples: int = RESAMPLES, seed: int = 0
+) -> NDArray[np.float64]:
+    """:func:`bootstrap_means` where means share their numbers of values: mean ``i`` has ``sizes[which[i]]``."""
+    shared = np.stack(sizes, axis=1)
     blocks = []
     for counts in resampled_counts(len(sums), resamples, seed):
         with np.errstate(invalid="ignore", divide="ignore"):

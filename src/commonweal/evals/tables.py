@@ -18,7 +18,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,25 +134,25 @@ _PARAMETERS = (
     "sample",
     "tools",
 )
-
+_SIMPLE = tuple(name for name in _PARAMETERS if name not in ("stop", "tools"))
+_LEFT_OUT = object()
 
 _PLACE = ("id", "perturbation", "trial", "split", "subset")
 
 
 @dataclass(slots=True, kw_only=True)
 class _Sink:
-    """Rows of one table, gathered until they make a row group: the values in the order of the columns."""
+    """Rows of one table, gathered until they make a row group. A row is its values in the order of the columns."""
 
     schema: pa.Schema
     writer: Any
-    names: Sequence[str]
     rows: list[tuple[Any, ...]] = field(default_factory=list)
     weight: int = 0
 
-    def add(self, row: Row, weight: int = 0) -> None:
-        """Add a row of about ``weight`` characters; a column that it does not name is null."""
+    def add(self, row: tuple[Any, ...], weight: int = 0) -> None:
+        """Add a row of about ``weight`` characters."""
         self.weight += weight
-        self.rows.append(tuple(map(row.get, self.names)))
+        self.rows.append(row)
         if len(self.rows) >= GROUP or self.weight >= HEAVY:
             self.flush()
 
@@ -187,8 +188,7 @@ def write_tables(folder: Path, records: Iterable[Record], *, trials: int = 1) ->
                     seen.add(key)
             samples.add(_sample_row(record))
             for request in record["requests"]:
-                row = _request_row(record, request)
-                requests.add(row, len(row["prompt"] or row["messages"] or ""))
+                requests.add(_request_row(record, request), _size(request["request"]))
             place = tuple([record[name] for name in _PLACE])
             scores.extend([(*place, name, value) for name, value in record["scores"].items()])
 
@@ -196,7 +196,7 @@ def write_tables(folder: Path, records: Iterable[Record], *, trials: int = 1) ->
 def write_stats(folder: Path, stats: Iterable[Stat]) -> None:
     with _sink(folder, "stats") as sink:
         for stat in stats:
-            sink.add(asdict(stat))
+            sink.add(tuple([getattr(stat, name) for name in COLUMNS["stats"]]))
 
 
 def read_stats(folder: Path) -> list[Stat]:
@@ -228,7 +228,7 @@ def _sink(folder: Path, name: str) -> Iterator[_Sink]:
     schema, new = _schema(name), folder / f".{name}.parquet.new"
     try:
         with pq.ParquetWriter(new, schema, compression="zstd") as writer:
-            sink = _Sink(schema=schema, writer=writer, names=schema.names)
+            sink = _Sink(schema=schema, writer=writer)
             yield sink
             sink.flush()
         new.replace(folder / f"{name}.parquet")
@@ -258,84 +258,114 @@ def _schema(name: str) -> pa.Schema:
     return pa.schema([(title, types[kind]()) for title, kind in COLUMNS[name].items()])
 
 
-def _instance_row(record: Record) -> Row:
-    return {
-        "id": record["id"],
-        "perturbation": record["perturbation"],
-        "split": record["split"],
-        "subset": record["subset"],
-        **record["instance"],
-    }
+# Rows: the values in the order of COLUMNS. A run of 100,000 samples makes half a million of them.
 
 
-def _request_row(record: Record, asked: Record) -> Row:
-    request, failure = asked["request"], asked.get("failure") or {}
+def _instance_row(record: Record) -> tuple[Any, ...]:
+    told = record["instance"]
+    return (
+        record["id"],
+        record["perturbation"],
+        record["split"],
+        record["subset"],
+        told["input"],
+        told["references"],
+        told["turns"],
+        told["images"],
+        told["extra"],
+    )
+
+
+def _request_row(record: Record, asked: Record) -> tuple[Any, ...]:
+    request, failure, completion = asked["request"], asked.get("failure"), asked.get("completion")
+    return (
+        record["id"],
+        record["perturbation"],
+        record["trial"],
+        asked["role"],
+        asked["index"],
+        asked["shots"],
+        asked.get("truncated", False),
+        asked["hash"],
+        request["kind"],
+        request.get("prompt"),
+        _text(request.get("messages")),
+        request.get("continuation"),
+        _parameters(request),
+        *(_completion_columns(completion) if completion else _NO_COMPLETION),
+        failure["kind"] if failure else None,
+        failure["message"] if failure else None,
+    )
+
+
+def _size(request: Record) -> int:
+    """About the characters of a request."""
     messages = request.get("messages")
-    return {
-        "id": record["id"],
-        "perturbation": record["perturbation"],
-        "trial": record["trial"],
-        "role": asked["role"],
-        "index": asked["index"],
-        "shots": asked["shots"],
-        "truncated": asked.get("truncated", False),
-        "hash": asked["hash"],
-        "kind": request["kind"],
-        "prompt": request.get("prompt"),
-        "messages": _text(messages),
-        "continuation": request.get("continuation"),
-        "parameters": _text({name: request[name] for name in _PARAMETERS if name in request}),
-        "failure": failure.get("kind"),
-        "message": failure.get("message"),
-        **(_completion_columns(asked["completion"]) if asked.get("completion") else {}),
-    }
+    if messages is None:
+        return len(request.get("prompt") or "")
+    return sum(len(message["content"]) for message in messages)
 
 
-def _completion_columns(completion: Record) -> Row:
-    """The form of :func:`commonweal.evals.records.completion_json` as columns."""
+def _parameters(request: Record) -> str | None:
+    """The parameters as JSON text: made once for all requests that have the same, but for a sample's own number."""
+    if "tools" in request:
+        return _text({name: request[name] for name in _PARAMETERS if name in request})
+    return _parameters_text(tuple(request["stop"]), *[request.get(name, _LEFT_OUT) for name in _SIMPLE])
+
+
+@lru_cache(maxsize=256, typed=True)
+def _parameters_text(stop: tuple[str, ...], *values: Any) -> str | None:
+    told = {**dict(zip(_SIMPLE, values, strict=True)), "stop": stop}
+    return _text({name: told[name] for name in _PARAMETERS if told.get(name, _LEFT_OUT) is not _LEFT_OUT})
+
+
+_NO_COMPLETION = (None,) * 16
+
+
+def _completion_columns(completion: Record) -> tuple[Any, ...]:
+    """The form of :func:`commonweal.evals.records.completion_json` as columns, from "completion" to "cached"."""
     first, *others = completion["choices"]
     queued, first_token, total = completion.get("timing") or (None, None, None)
-    calls = first.get("tool_calls")
-    return {
-        "completion": first["text"],
-        "finish": first.get("finish", "stop"),
-        "logprob": first.get("logprob"),
-        "greedy": first.get("greedy"),
-        "tokens": [_token(token) for token in first.get("tokens", ())] or None,
-        "tool_calls": _text(calls),
-        "others": _text(others),
-        "model": completion.get("model"),
-        "prompt_tokens": completion.get("prompt_tokens"),
-        "completion_tokens": completion.get("completion_tokens"),
-        "queued": queued,
-        "first_token": first_token,
-        "total": total,
-        "joules": completion.get("joules"),
-        "attempts": completion.get("attempts", 1),
-        "cached": completion.get("cached", False),
-    }
+    return (
+        first["text"],
+        first.get("finish", "stop"),
+        first.get("logprob"),
+        first.get("greedy"),
+        [_token(token) for token in first.get("tokens", ())] or None,
+        _text(first.get("tool_calls")),
+        _text(others),
+        completion.get("model"),
+        completion.get("prompt_tokens"),
+        completion.get("completion_tokens"),
+        queued,
+        first_token,
+        total,
+        completion.get("joules"),
+        completion.get("attempts", 1),
+        completion.get("cached", False),
+    )
 
 
 def _token(token: list[Any]) -> Row:
     return {"text": token[0], "logprob": token[1], "top": list(token[2].items()) if len(token) > 2 else None}
 
 
-def _sample_row(record: Record) -> Row:
-    failure = record["failure"] or {}
-    return {
-        "id": record["id"],
-        "perturbation": record["perturbation"],
-        "trial": record["trial"],
-        "split": record["split"],
-        "subset": record["subset"],
-        "output": record["output"],
-        "outputs": record["outputs"],
-        "chosen": record["chosen"],
-        "probabilities": record["probabilities"],
-        "annotations": _text(record["annotations"]),
-        "failure": failure.get("kind"),
-        "message": failure.get("message"),
-    }
+def _sample_row(record: Record) -> tuple[Any, ...]:
+    failure = record["failure"]
+    return (
+        record["id"],
+        record["perturbation"],
+        record["trial"],
+        record["split"],
+        record["subset"],
+        record["output"],
+        record["outputs"],
+        record["chosen"],
+        record["probabilities"],
+        _text(record["annotations"]),
+        failure["kind"] if failure else None,
+        failure["message"] if failure else None,
+    )
 
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode

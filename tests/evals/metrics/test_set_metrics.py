@@ -84,6 +84,11 @@ def test_platt_scaling_of_separable_data_stays_finite() -> None:
     assert slope > 0
 
 
+def test_equal_confidences_have_no_slope() -> None:
+    slope, intercept = platt(np.full(8, 0.3), np.array([1.0] * 2 + [0.0] * 6))
+    assert (slope, intercept) == (0.0, pytest.approx(np.log(1 / 3)))
+
+
 def test_platt_scaling_of_certainties_stays_finite() -> None:
     found = platt(np.array([1.0, 1.0, 0.0, 1.0, 0.5]), np.array([1.0, 0.0, 0.0, 1.0, 1.0]))
     assert all(math.isfinite(number) for number in found)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from commonweal.evals.statistics import (
     bootstrap_means,
+    distinct,
     holm,
     mcnemar,
     mean_interval,
@@ -214,3 +215,12 @@ def test_win_rates_average_to_one_half(column: dict[str, float]) -> None:
 
 def _signs(n: int) -> list[tuple[int, ...]]:
     return list(itertools.product((-1, 1), repeat=n))
+
+
+@given(st.lists(st.floats(allow_nan=False) | st.sampled_from([0.0, -0.0, 1.0]), max_size=30))
+def test_distinct_is_unique(values: list[float]) -> None:
+    given_values = np.array(values, dtype=np.float64)
+    theirs, inverse = np.unique(given_values, return_inverse=True)
+    ours, which = distinct(given_values)
+    assert np.array_equal(ours, theirs)
+    assert np.array_equal(which, inverse)

@@ -58,6 +58,23 @@ def test_columns_are_those_of_pyarrow(kind: pa.DataType, value: st.SearchStrateg
     check()
 
 
+@pytest.mark.parametrize(("kind", "value"), KINDS, ids=[str(kind) for kind, _ in KINDS])
+def test_columns_of_one_value(kind: pa.DataType, value: st.SearchStrategy[Any]) -> None:
+    @settings(deadline=None)
+    @given(st.none() | value, st.integers(0, 20))
+    def check(value: Any, count: int) -> None:
+        made = column((value,) * count, kind)
+        made.validate(full=True)
+        assert made.equals(pa.array([value] * count, kind))
+
+    check()
+
+
+def test_the_sign_of_a_zero_is_kept() -> None:
+    made = column((0.0, -0.0), pa.float64())
+    assert [str(value) for value in made.to_pylist()] == ["0.0", "-0.0"]
+
+
 def test_writing_tables_imports_no_pandas() -> None:
     code = """
 import sys, pathlib, tempfile

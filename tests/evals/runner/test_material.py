@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,20 +45,76 @@ def test_a_larger_subset_contains_a_smaller_one() -> None:
     assert small < large
 
 
+@dataclass
+class Reading:
+    """A scenario that counts how often it is read."""
+
+    made: list[Instance]
+    times: int = 0
+
+    def __call__(self) -> Iterator[Instance]:
+        self.times += 1
+        return iter(self.made)
+
+
 @pytest.mark.parametrize("wanted", [0, 7])
-def test_a_long_scenario_is_read_again_in_place_of_kept(wanted: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = gathered(20, wanted)
+def test_a_long_scenario_waits_on_disk(wanted: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    kept = gathered(1000, wanted)
     monkeypatch.setattr(material, "KEPT", 5)
-    reads = []
+    read = Reading(instances(1000))
+    with closing(gather(read, max_instances=wanted, seed=0, folder=tmp_path)) as found:
+        for _ in range(2):
+            assert list(found.instances()) == list(kept.instances())
+        assert (found.rows, found.size, read.times) == (kept.rows, kept.size, 1)
+        assert len(found.train) == 3
+    assert list(tmp_path.iterdir()) == []
 
-    def read() -> Iterable[Instance]:
-        reads.append(1)
-        return iter(instances(20))
 
-    again = gather(read, max_instances=wanted, seed=0)
-    assert list(again.instances()) == list(kept.instances())
-    assert (again.rows, again.size, len(reads)) == (kept.rows, kept.size, 2)
-    assert len(again.train) == 3
+FULL: dict[str, Any] = {
+    "references": (Reference(text="é\ud800", correct=True, grade=2), Reference(text="b")),
+    "split": "valid",
+    "subset": "s",
+    "turns": ("more",),
+    "images": (Image(data=b"\x00", media_type="image/gif"),),
+    "contrasts": (Contrast(input="c", references=(Reference(text="d", correct=True),)),),
+    "perturbation": "p",
+    "extra": {"tests": ["assert True"], "ranks": (1, 2.5, None, True), "more": {"a": {"b"}}},
+}
+
+
+def test_what_waits_on_disk_comes_back_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(material, "KEPT", 1)
+    read = Reading(instances(3, **FULL))
+    with closing(gather(read, max_instances=0, seed=0)) as found:
+        assert list(found.instances()) == instances(3, **FULL)[3:]
+        assert read.times == 1
+
+
+@pytest.mark.parametrize("trouble", ["not plain", "no such folder"])
+def test_what_cannot_wait_on_disk_is_read_again(
+    trouble: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(material, "KEPT", 5)
+    made = instances(20, **({"extra": {"path": Path("x")}} if trouble == "not plain" else {}))
+    read = Reading(made)
+    folder = tmp_path / "gone" if trouble == "no such folder" else tmp_path
+    with closing(gather(read, max_instances=0, seed=0, folder=folder)) as found:
+        assert list(found.instances()) == made[3:]
+        assert read.times == 2
+
+
+def test_nothing_is_left_on_disk_by_a_reader_that_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(material, "KEPT", 5)
+
+    def read() -> Iterator[Instance]:
+        yield from instances(20)
+        raise DataError("line 21")
+
+    with pytest.raises(DataError, match="line 21"):
+        gather(read, max_instances=0, seed=0, folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 CHANGES: list[dict[str, Any]] = [

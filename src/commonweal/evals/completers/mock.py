@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from commonweal.core.completion import (
     Abilities,
@@ -151,7 +152,7 @@ class MockCompleter:
                 text, finish = text[: text.index(stop)], "stop"
         if request.logprobs is None:
             return Choice(text=text, finish="length" if finish == "length" else "stop")
-        tokens = tuple([self._token(piece, request.logprobs) for piece in tokens_of(text)])
+        tokens = tuple([_token(self._seed, piece, request.logprobs) for piece in tokens_of(text)])
         return Choice(
             text=text,
             finish="length" if finish == "length" else "stop",
@@ -159,12 +160,14 @@ class MockCompleter:
             logprob=sum(token.logprob or 0.0 for token in tokens),
         )
 
-    def _token(self, text: str, alternatives: int) -> Token:
-        logprob = -0.01 - 0.6 * _fraction(self._seed, "token", text)
-        top = {text: logprob}
-        for i in range(alternatives - 1):
-            top[" " + _WORDS[i % len(_WORDS)]] = logprob - 1.0 - i
-        return Token(text=text, logprob=logprob, top=top if alternatives else {})
+
+@lru_cache(maxsize=4096)
+def _token(seed: str, text: str, alternatives: int) -> Token:
+    logprob = -0.01 - 0.6 * _fraction(seed, "token", text)
+    top = {text: logprob}
+    for i in range(alternatives - 1):
+        top[" " + _WORDS[i % len(_WORDS)]] = logprob - 1.0 - i
+    return Token(text=text, logprob=logprob, top=top if alternatives else {})
 
 
 def key_of(request: Request) -> str:

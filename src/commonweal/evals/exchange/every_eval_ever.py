@@ -121,8 +121,8 @@ def _data(run: SavedRun) -> dict[str, Any]:
 
 
 def _metric(stat: Stat, judge: str) -> dict[str, Any]:
-    """The schema wants bounds: those of a share for a number without a unit that keeps them; else what is known of it is
-    that it is not negative, if it is not."""
+    """The schema wants bounds: those of a share for a number without a unit that keeps them; of another one it is only
+    known whether it is negative."""
     assert stat.mean is not None
     definition = find(stat.name, DEFINITIONS)
     ends = [end for end in (stat.low, stat.mean, stat.high) if end is not None]

@@ -16,13 +16,23 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Protocol, TypeGuard, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from commonweal.evals.metrics.cells import Cell, Entries, Rows, additive_cells, mean_cells, set_cells, worst
+from commonweal.evals.metrics.cells import (
+    Cell,
+    Entries,
+    Index,
+    Rows,
+    additive_cells,
+    mean_cells,
+    set_cells,
+    worst,
+)
 from commonweal.evals.metrics.definitions import find
 from commonweal.evals.metrics.metric import Column, Family, Metric, SetMetric
 from commonweal.evals.sample import Sample, Stat
@@ -70,11 +80,16 @@ class Columns:
             del column[rows:]
 
     def arrays(self, rows: int) -> dict[str, Column]:
-        made = {}
-        for name, column in sorted(self._values.items()):
-            made[name] = np.full(rows, math.nan)
-            made[name][: len(column)] = column
-        return made
+        """Whole columns are not copied: nothing can be added while they are in use."""
+        return {name: _filled(column, rows) for name, column in sorted(self._values.items())}
+
+
+def _filled(column: array[float], rows: int) -> Column:
+    if len(column) == rows:
+        return np.frombuffer(column)
+    made = np.full(rows, math.nan)
+    made[: len(column)] = column
+    return made
 
 
 class Counts:
@@ -146,7 +161,7 @@ class Table:
         }
         self._ids: dict[str, int] = {}
         self._places: dict[tuple[str, str, str], int] = {}
-        self._instance, self._place, self._trial = array("l"), array("l"), array("l")
+        self._instance, self._place, self._trial = array("i"), array("i"), array("i")
         self.failed = 0
 
     @property
@@ -184,12 +199,13 @@ class Table:
         if not self.scored:
             reason = "no sample was answered" if self.failed else "no samples"
             return [Stat(name=name, mean=None, n=0, reason=reason) for name in sorted(self._definitions)]
-        made = [*self._means(), *self._set_values()]
+        cluster, trial = self._clusters(), np.array(self._trial, dtype=np.intp)
+        made = [*self._means(cluster, trial), *self._set_values(cluster, trial)]
         made += self._missing(made)
         return sorted(made, key=lambda s: (s.split, s.perturbation, s.subset, s.name))
 
-    def _means(self) -> Iterator[Stat]:
-        rows = self._rows(self._numbers)
+    def _means(self, cluster: Index, trial: Index) -> Iterator[Stat]:
+        rows = Rows(cluster=cluster, trial=trial, columns=self._numbers.arrays(self.scored))
         directions = self._directions(rows.columns)
         parts = [(place, rows.take(inside)) for place, inside in self._parts()]
         for split, names, subset, inside in self._worst_parts():
@@ -198,17 +214,23 @@ class Table:
         for (place, _), found in zip(parts, cells, strict=True):
             yield from (_stat(name, cell, place) for name, cell in found.items())
 
-    def _set_values(self) -> Iterator[Stat]:
+    def _set_values(self, cluster: Index, trial: Index) -> Iterator[Stat]:
         for name, metric in self._sets.items():
             kept = self._features[name]
-            rows = self._rows(kept if isinstance(kept, Columns) else Columns())
-            entries = kept.entries(rows.cluster, rows.trial) if isinstance(kept, Counts) else None
+            cells: Callable[[NDArray[np.bool_]], dict[str, Cell]]
+            if isinstance(kept, Counts):
+                cells = partial(
+                    additive_cells, kept.entries(cluster, trial), value=metric.value, seed=self._seed
+                )
+            else:
+                cells = partial(
+                    _set_cells,
+                    Rows(cluster=cluster, trial=trial, columns=kept.arrays(self.scored)),
+                    metric,
+                    self._seed,
+                )
             for place, inside in self._parts():
-                if entries is not None:
-                    found = additive_cells(entries, inside, metric.value, self._seed)
-                else:
-                    found = set_cells(rows.take(inside), metric.value, self._seed)
-                yield from (_stat(stat, cell, place) for stat, cell in found.items())
+                yield from (_stat(stat, cell, place) for stat, cell in cells(inside).items())
 
     def _missing(self, made: Sequence[Stat]) -> Iterator[Stat]:
         """What the families define and no sample gave, for all instances of each split and perturbation."""
@@ -236,14 +258,11 @@ class Table:
         said = metric.reason(name, columns) if isinstance(metric, Explains) else ""
         return said or "not defined for these samples"
 
-    def _rows(self, columns: Columns) -> Rows:
+    def _clusters(self) -> Index:
+        """The instance of each row, by the place of its name among all."""
         rank = np.empty(len(self._ids), dtype=np.intp)
         rank[[self._ids[name] for name in sorted(self._ids)]] = np.arange(len(self._ids))
-        return Rows(
-            cluster=rank[np.array(self._instance)],
-            trial=np.array(self._trial, dtype=np.intp),
-            columns=columns.arrays(self.scored),
-        )
+        return np.asarray(rank[np.array(self._instance)], dtype=np.intp)
 
     def _parts(self) -> Iterator[tuple[tuple[str, str, str], NDArray[np.bool_]]]:
         """The rows of every (split, perturbation, subset), and of every (split, perturbation) with subset ""."""
@@ -272,6 +291,10 @@ class Table:
             if definition is not None and definition.aspect not in _UNORDERED:
                 made[name] = definition.higher_is_better
         return made
+
+
+def _set_cells(rows: Rows, metric: SetMetric, seed: int, inside: NDArray[np.bool_]) -> dict[str, Cell]:
+    return set_cells(rows.take(inside), metric.value, seed)
 
 
 def _belongs(key: tuple[str, str, str], split: str, subset: str, names: frozenset[str]) -> bool:

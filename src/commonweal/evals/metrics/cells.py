@@ -6,14 +6,15 @@ Rows are samples. Each has a cluster (its instance), a trial, and a number in ea
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from commonweal.evals.metrics.metric import Column
-from commonweal.evals.statistics import Interval, bootstrap_means, percentiles, resampled_counts
+from commonweal.evals.statistics import Interval, bootstrap_ratios, distinct, percentiles, resampled_counts
 
 Index = NDArray[np.intp]
 Value = Callable[[Mapping[str, Column]], Mapping[str, float]]
@@ -31,6 +32,8 @@ class Rows:
     columns: Mapping[str, Column]
 
     def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> Rows:
+        if index.dtype == np.bool_ and index.all():
+            return self
         return Rows(
             cluster=self.cluster[index],
             trial=self.trial[index],
@@ -50,7 +53,7 @@ class Cell:
 def mean_cells(blocks: Sequence[Rows], seed: int) -> list[dict[str, Cell]]:
     """The cells of every column of every block. Blocks with the same instances are drawn together."""
     alike: dict[bytes, list[int]] = {}
-    clusters = [np.unique(block.cluster, return_inverse=True) for block in blocks]
+    clusters = [distinct(block.cluster) for block in blocks]
     for i, (names, _) in enumerate(clusters):
         alike.setdefault(names.tobytes(), []).append(i)
     made: list[dict[str, Cell]] = [{} for _ in blocks]
@@ -63,31 +66,37 @@ def mean_cells(blocks: Sequence[Rows], seed: int) -> list[dict[str, Cell]]:
 
 @dataclass(frozen=True, slots=True)
 class _Totals:
-    """Per cluster, and per (trial, column): the sum of the numbers and how many there are."""
+    """Per cluster, and per (trial, column): the sum of the numbers, a row of ``sums``, and how many there are, the
+    ``sizes`` at that row's place of ``which``: most columns have the same."""
 
     names: tuple[str, ...]
     means: tuple[float, ...]
     counts: tuple[int, ...]
     sums: Column
-    sizes: Column
+    sizes: tuple[Column, ...]
+    which: tuple[int, ...]
     trials: int
 
     @classmethod
     def of(cls, rows: Rows, cluster: Index, size: int) -> _Totals:
         columns = {name: column for name, column in rows.columns.items() if not np.isnan(column).all()}
-        trials = [rows.trial == trial for trial in np.unique(rows.trial)]
-        sums, sizes = [], []
-        for inside in trials:
-            for column in columns.values():
-                index = cluster[inside & ~np.isnan(column)]
-                sums.append(np.bincount(index, weights=column[inside & ~np.isnan(column)], minlength=size))
-                sizes.append(np.bincount(index, minlength=size))
+        trials = [rows.trial == trial for trial in np.flatnonzero(np.bincount(rows.trial))]
+        sums = np.empty((len(trials) * len(columns), size))
+        sizes: dict[bytes, int] = {}
+        which = []
+        for place, (inside, column) in enumerate(product(trials, columns.values())):
+            known = inside & ~np.isnan(column)
+            index = cluster[known]
+            sums[place] = np.bincount(index, weights=column[known], minlength=size)
+            counted = np.bincount(index, minlength=size).astype(np.float64)
+            which.append(sizes.setdefault(counted.tobytes(), len(sizes)))
         return cls(
             names=tuple(columns),
             means=tuple(_mean_of_trials(column, trials) for column in columns.values()),
             counts=tuple(int(np.count_nonzero(~np.isnan(column))) for column in columns.values()),
-            sums=np.array(sums, dtype=np.float64).reshape(len(sums), size).T,
-            sizes=np.array(sizes, dtype=np.float64).reshape(len(sizes), size).T,
+            sums=sums,
+            sizes=tuple(np.frombuffer(key) for key in sizes),
+            which=tuple(which),
             trials=len(trials),
         )
 
@@ -104,17 +113,12 @@ def _mean_of_trials(column: Column, trials: Sequence[NDArray[np.bool_]]) -> floa
 
 
 def _drawn(totals: Sequence[_Totals], seed: int) -> list[dict[str, Cell]]:
-    clusters = len(totals[0].sums)
     intervals: Sequence[Sequence[Interval | None]]
-    if clusters < 2 or not any(total.names for total in totals):
+    if totals[0].sums.shape[1] < 2 or not any(total.names for total in totals):
         intervals = [[None] * len(total.names) for total in totals]
     else:
-        values = bootstrap_means(
-            np.hstack([total.sums for total in totals]),
-            np.hstack([total.sizes for total in totals]),
-            seed=seed,
-        )
-        edges = np.cumsum([total.sums.shape[1] for total in totals])[:-1]
+        values = _values(totals, seed)
+        edges = np.cumsum([len(total.sums) for total in totals])[:-1]
         intervals = [
             _intervals(part, total) for part, total in zip(np.hsplit(values, edges), totals, strict=True)
         ]
@@ -125,6 +129,18 @@ def _drawn(totals: Sequence[_Totals], seed: int) -> list[dict[str, Cell]]:
         }
         for total, found in zip(totals, intervals, strict=True)
     ]
+
+
+def _values(totals: Sequence[_Totals], seed: int) -> Column:
+    """Bootstrap values: (resamples, all rows of sums)."""
+    sums = totals[0].sums.T if len(totals) == 1 else np.hstack([total.sums.T for total in totals])
+    sizes: dict[bytes, int] = {}
+    which = [
+        sizes.setdefault(total.sizes[place].tobytes(), len(sizes))
+        for total in totals
+        for place in total.which
+    ]
+    return bootstrap_ratios(sums, [np.frombuffer(key) for key in sizes], which, seed=seed)
 
 
 def _intervals(values: Column, total: _Totals) -> list[Interval | None]:
@@ -164,13 +180,14 @@ def set_cells(rows: Rows, value: Value, seed: int) -> dict[str, Cell]:
     whole = _value_of_trials(rows, value)
     if not whole:
         return {}
-    _, cluster = np.unique(rows.cluster, return_inverse=True)
+    _, cluster = distinct(rows.cluster)
+    places = np.arange(len(cluster))
     clusters = int(cluster.max()) + 1
     drawn: dict[str, list[float]] = {name: [] for name in whole}
     resamples = max(50, min(SET_RESAMPLES, _ROWS_DRAWN // len(cluster)))
     for counts in resampled_counts(clusters, resamples, seed) if clusters > 1 else ():
         for count in counts:
-            again = rows.take(np.repeat(np.arange(len(cluster)), count[cluster].astype(np.intp)))
+            again = rows.take(np.repeat(places, count[cluster].astype(np.intp)))
             for name, number in _value_of_trials(again, value).items():
                 if name in drawn:
                     drawn[name].append(number)
@@ -183,12 +200,22 @@ def set_cells(rows: Rows, value: Value, seed: int) -> dict[str, Cell]:
 
 def _value_of_trials(rows: Rows, value: Value) -> dict[str, float]:
     found: dict[str, list[float]] = {}
-    for trial in np.unique(rows.trial):
-        inside = rows.trial == trial
-        for name, number in value({n: column[inside] for n, column in rows.columns.items()}).items():
+    for columns in _by_trial(rows):
+        for name, number in value(columns).items():
             if not math.isnan(number):
                 found.setdefault(name, []).append(number)
     return {name: sum(numbers) / len(numbers) for name, numbers in found.items()}
+
+
+def _by_trial(rows: Rows) -> Iterator[Mapping[str, Column]]:
+    """The columns of each trial."""
+    trials = np.flatnonzero(np.bincount(rows.trial))
+    if len(trials) == 1:
+        yield rows.columns
+        return
+    for trial in trials:
+        inside = rows.trial == trial
+        yield {name: column[inside] for name, column in rows.columns.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +235,7 @@ def additive_cells(entries: Entries, inside: NDArray[np.bool_], value: Value, se
     """:func:`set_cells` for a metric that needs only the sums of its columns: a resample is a weighted sum."""
     kept = inside[entries.row]
     row, name, number = entries.row[kept], entries.name[kept], entries.value[kept]
-    _, rank = np.unique(entries.cluster[inside], return_inverse=True)
+    _, rank = distinct(entries.cluster[inside])
     cluster = np.zeros(len(inside), dtype=np.intp)
     cluster[inside] = rank
     cluster, trial = cluster[row], entries.trial[row]

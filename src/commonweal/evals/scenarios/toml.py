@@ -28,8 +28,8 @@ from commonweal.evals.loading.fields import bad
 from commonweal.evals.loading.fields import field as read_field
 from commonweal.evals.metrics import registry as metrics
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Origin, Row, Scenario
-from commonweal.evals.scenarios.core.adaptations import ANSWER, CHOICE, LABEL, METHODS, SUMMARY, by_method
-from commonweal.evals.scenarios.core.choices import question
+from commonweal.evals.scenarios.choices import question
+from commonweal.evals.scenarios.helm_adaptations import ANSWER, CHOICE, LABEL, METHODS, SUMMARY, by_method
 from commonweal.evals.scenarios.prompting import completion, generation, joint
 
 Shape = Literal["multiple_choice", "question_answering", "classification", "generation"]

@@ -12,7 +12,7 @@ from commonweal.evals.loading.fields import bad
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Row, Scenario
 from commonweal.evals.scenarios.arguments import is_true
 from commonweal.evals.scenarios.building import answer, passage_question
-from commonweal.evals.scenarios.core.adaptations import CHOICE
+from commonweal.evals.scenarios.helm_adaptations import CHOICE
 from commonweal.evals.scenarios.prompting import generation
 from commonweal.evals.scenarios.reading import tables
 

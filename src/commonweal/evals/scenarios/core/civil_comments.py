@@ -9,7 +9,7 @@ from commonweal.evals.loading import field
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Scenario
 from commonweal.evals.scenarios.arguments import chosen
 from commonweal.evals.scenarios.building import answer, passage_question
-from commonweal.evals.scenarios.core.adaptations import LABEL
+from commonweal.evals.scenarios.helm_adaptations import LABEL
 from commonweal.evals.scenarios.prompting import generation
 from commonweal.evals.scenarios.reading import one_of
 

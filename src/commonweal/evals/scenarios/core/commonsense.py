@@ -12,8 +12,8 @@ from commonweal.evals.loading import examples, field
 from commonweal.evals.loading.fields import bad
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Row, Scenario
 from commonweal.evals.scenarios.arguments import chosen
-from commonweal.evals.scenarios.core.adaptations import CHOICE, METHODS, by_method
-from commonweal.evals.scenarios.core.choices import letter, question
+from commonweal.evals.scenarios.choices import letter, question
+from commonweal.evals.scenarios.helm_adaptations import CHOICE, METHODS, by_method
 from commonweal.evals.scenarios.prompting import joint
 from commonweal.evals.scenarios.reading import table, texts
 

@@ -17,7 +17,7 @@ from commonweal.evals.loading import examples, field
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Origin, Row, Scenario
 from commonweal.evals.scenarios.arguments import is_true
 from commonweal.evals.scenarios.building import answer
-from commonweal.evals.scenarios.core.adaptations import LABEL
+from commonweal.evals.scenarios.helm_adaptations import LABEL
 from commonweal.evals.scenarios.prompting import generation
 from commonweal.evals.scenarios.reading import one_of, rows_if_any
 

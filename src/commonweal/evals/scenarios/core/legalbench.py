@@ -15,7 +15,7 @@ from commonweal.evals.loading import examples, field
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Row, Scenario
 from commonweal.evals.scenarios.arguments import chosen
 from commonweal.evals.scenarios.building import Draft, answer, numbered
-from commonweal.evals.scenarios.core.adaptations import CHOICE
+from commonweal.evals.scenarios.helm_adaptations import CHOICE
 from commonweal.evals.scenarios.prompting import generation
 
 _HUB = "nguha/legalbench"

@@ -20,7 +20,7 @@ from commonweal.core.errors import ConfigError
 from commonweal.evals.instance import Instance, Reference, Split
 from commonweal.evals.loading import field
 from commonweal.evals.scenario import Args, Loader, Local, Row, Scenario, Web
-from commonweal.evals.scenarios.core.adaptations import RANKING, ranking
+from commonweal.evals.scenarios.helm_adaptations import RANKING, ranking
 
 _SEED = 1885  # HELM's
 _EXAMPLES = 1000

@@ -10,7 +10,7 @@ from commonweal.evals.instance import Instance, Split
 from commonweal.evals.loading import field
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Row, Scenario
 from commonweal.evals.scenarios.building import answer, passage_question
-from commonweal.evals.scenarios.core.adaptations import OPEN_ENDED
+from commonweal.evals.scenarios.helm_adaptations import OPEN_ENDED
 from commonweal.evals.scenarios.prompting import generation
 from commonweal.evals.scenarios.reading import table, tables
 

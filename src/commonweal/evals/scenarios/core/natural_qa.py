@@ -20,7 +20,7 @@ from commonweal.evals.loading.fields import FILE
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Origin, Row, Scenario
 from commonweal.evals.scenarios.arguments import chosen
 from commonweal.evals.scenarios.building import answer
-from commonweal.evals.scenarios.core.adaptations import ANSWER
+from commonweal.evals.scenarios.helm_adaptations import ANSWER
 from commonweal.evals.scenarios.prompting import generation
 from commonweal.evals.scenarios.reading import table, tables, texts
 

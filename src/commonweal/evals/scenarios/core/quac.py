@@ -11,7 +11,7 @@ from commonweal.evals.loading import field
 from commonweal.evals.loading.fields import bad
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Row, Scenario
 from commonweal.evals.scenarios.building import answer
-from commonweal.evals.scenarios.core.adaptations import ANSWER
+from commonweal.evals.scenarios.helm_adaptations import ANSWER
 from commonweal.evals.scenarios.prompting import generation
 from commonweal.evals.scenarios.reading import rows_if_any, table, tables, texts
 

@@ -17,8 +17,8 @@ from commonweal.evals.loading.fields import bad
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Row, Scenario
 from commonweal.evals.scenarios.arguments import chosen
 from commonweal.evals.scenarios.building import answer
-from commonweal.evals.scenarios.core.adaptations import LABEL
 from commonweal.evals.scenarios.core.raft_prompts import FIELDS, INSTRUCTIONS
+from commonweal.evals.scenarios.helm_adaptations import LABEL
 from commonweal.evals.scenarios.prompting import generation
 
 ARGS = {"subset": tuple(FIELDS)}

@@ -11,7 +11,7 @@ from commonweal.evals.loading import examples, field
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Origin, Row, Scenario
 from commonweal.evals.scenarios.arguments import chosen
 from commonweal.evals.scenarios.building import answer, passage_question
-from commonweal.evals.scenarios.core.adaptations import ANSWER
+from commonweal.evals.scenarios.helm_adaptations import ANSWER
 from commonweal.evals.scenarios.prompting import generation
 from commonweal.evals.scenarios.reading import table, tables, texts
 

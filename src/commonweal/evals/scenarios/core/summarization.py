@@ -12,7 +12,7 @@ from commonweal.evals.instance import Instance, Split
 from commonweal.evals.loading import examples, field
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Row, Scenario
 from commonweal.evals.scenarios.building import answer
-from commonweal.evals.scenarios.core.adaptations import SUMMARY, summarization
+from commonweal.evals.scenarios.helm_adaptations import SUMMARY, summarization
 
 _LONGEST = 512  # words of an article that are shown
 _EXAMPLE_WORDS = range(50, 151)  # HELM's lengths of an example

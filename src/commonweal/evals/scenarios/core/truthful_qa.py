@@ -8,7 +8,7 @@ from commonweal.evals.instance import Instance, Reference, Split
 from commonweal.evals.loading import field
 from commonweal.evals.loading.fields import bad
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Row, Scenario
-from commonweal.evals.scenarios.core.adaptations import CHOICE, METHODS, by_method
+from commonweal.evals.scenarios.helm_adaptations import CHOICE, METHODS, by_method
 from commonweal.evals.scenarios.prompting import joint
 from commonweal.evals.scenarios.reading import texts
 

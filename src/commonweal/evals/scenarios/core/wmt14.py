@@ -15,7 +15,7 @@ from commonweal.evals.loading import examples, field
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Row, Scenario
 from commonweal.evals.scenarios.arguments import chosen
 from commonweal.evals.scenarios.building import answer
-from commonweal.evals.scenarios.core.adaptations import OPEN_ENDED
+from commonweal.evals.scenarios.helm_adaptations import OPEN_ENDED
 from commonweal.evals.scenarios.reading import table
 
 LANGUAGES = {"cs": "Czech", "de": "German", "fr": "French", "hi": "Hindi", "ru": "Russian", "en": "English"}

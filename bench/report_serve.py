@@ -27,8 +27,8 @@ def serve(found: Found) -> Section:
     }
     lines = [
         "What: one engine and its peers on a Llama of 15 million random weights; the same through hub and member; the "
-        "API and the hub with engines that compute nothing; fine-tuning of the demo's model; audits. Tokens a processor "
-        "second are the measure where other work ran beside.",
+        "API and the hub with engines that compute nothing; fine-tuning of the demo's model; audits. Tokens a "
+        "processor second are the measure where other work ran beside.",
         "",
         *provenance(found),
     ]
@@ -253,8 +253,8 @@ def _tuning(part: Part) -> tuple[list[str], list[Verdict]]:
     verdict = Verdict(
         what="fine-tuning, text to arithmetic, exact match",
         goal="none set",
-        found=f"{part['before']:.0%} before, {part['after']:.0%} after; {part['supervised']['up_bytes']:,} bytes a round "
-        "up at 4 bits",
+        found=f"{part['before']:.0%} before, {part['after']:.0%} after; {part['supervised']['up_bytes']:,} bytes a "
+        "round up at 4 bits",
         met=None,
     )
     return table(head, rows), [verdict]

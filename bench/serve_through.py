@@ -104,7 +104,7 @@ def measure(folder: Path, *, streams: Sequence[int], tokens: int) -> dict[str, A
         member = running.member(hub, "ada")
         client = hub.client()
         present(client, 1)
-        member.says("serving_connected")
+        member.says("(serving_connected)")
         models = Models(hub.url, hub.admin)
         publish_folder(models, client, model, NAME)
         models.close()

@@ -196,6 +196,17 @@ def test_what_was_written_is_scored_as_it_was_written(llama: Path, serving: Any)
         assert scored.completion_tokens == 0
 
 
+def test_a_chats_answer_is_scored_by_its_text(llama: Path, serving: Any) -> None:
+    """With the end of its turn, as the model would write it."""
+    asked = [Request(model="m", kind="score", messages=HELLO, continuation=text) for text in ("Yes.", "No!")]
+    yes, no = serving({"m": llama}, lambda engine: answers(engine, asked))
+    for got, text in ((yes, "Yes."), (no, "No!")):
+        tokens = got.choices[0].tokens
+        assert "".join(token.text for token in tokens).startswith(text)
+        assert all(token.logprob is not None for token in tokens)
+    assert yes.choices[0].logprob != no.choices[0].logprob
+
+
 def test_an_echo_scores_every_token_but_the_first(llama: Path, serving: Any) -> None:
     text = "The sea is green."
     request = Request(model="m", kind="score", prompt="", continuation=text, logprobs=2)

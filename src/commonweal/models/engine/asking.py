@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from commonweal.core.completion import CompletionFailed, Request
+from commonweal.core.completion import CompletionFailed, Message, Request
 from commonweal.core.errors import CommonwealError
 from commonweal.core.streaming import Event
 from commonweal.models.chat import end_tokens, render_chat
@@ -81,7 +81,7 @@ class Encoder:
         if request.kind == "score" and request.ids:
             encoded = Encoded(prompt=encoded.prompt, continuation=list(request.ids))
         elif request.kind == "score" and request.messages is not None:
-            raise CompletionFailed("unsupported", "a chat's continuation is scored by its tokens (ids)")
+            encoded = Encoded(prompt=encoded.prompt, continuation=self._answer(request, encoded.prompt))
         return self._checked(request, encoded)
 
     def fitted(self, request: Request, encoded: Encoded) -> Request:
@@ -105,12 +105,30 @@ class Encoder:
                 self._chat_ends = frozenset()
         return self._chat_ends
 
-    def _chat(self, request: Request) -> list[int]:
+    def _answer(self, request: Request, prompt: list[int]) -> list[int]:
+        """The tokens of a chat's given answer, the end of its turn included: what comes after the chat's own tokens in
+        the chat with its answer. Raises CompletionFailed where a template writes the chat otherwise then."""
+        answer = Message(role="assistant", content=request.continuation)
+        told = replace(request, messages=(*(request.messages or ()), answer), continuation="")
+        whole = self._chat(told, generation_prompt=False)
+        if whole[: len(prompt)] != prompt or len(whole) == len(prompt):
+            raise CompletionFailed(
+                "unsupported",
+                "this model's template does not write an answer after its chat: score its tokens (ids)",
+            )
+        return whole[len(prompt) :]
+
+    def _chat(self, request: Request, *, generation_prompt: bool = True) -> list[int]:
         if any(message.images for message in request.messages or ()):
             raise CompletionFailed("unsupported", "this model reads text, no images")
         tools = request.tools if request.tool_choice != "none" else ()
         try:
-            return render_chat(self._text.tokenizer, request.messages or (), tools=tools).ids
+            return render_chat(
+                self._text.tokenizer,
+                request.messages or (),
+                tools=tools,
+                generation_prompt=generation_prompt,
+            ).ids
         except CommonwealError as error:
             raise CompletionFailed("bad_request", error.message, hint=error.hint) from None
 

@@ -2,7 +2,8 @@
 
 What a program finds inside: the system's libraries and one Python, read-only; its own files in ``/box``, read-only;
 an empty ``/tmp`` in memory, of limited size; no network but a loopback of its own, no other process, no home folder, no
-configuration of the machine, an empty environment, no capabilities, and no way to make further user namespaces.
+configuration of the machine, an empty environment, no capabilities, no way to get any (no new privileges) nor to make
+further namespaces, and a kernel that refuses what such programs never need (:mod:`~commonweal.core.sandbox.seccomp`).
 
 Where we are root, the jail is run as ``nobody``: the kernel neither counts root's processes nor keeps it from
 ``/proc/sys``, in a user namespace or not. A jail is tried out before it is used: user namespaces may be switched off
@@ -20,9 +21,11 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 from commonweal.core.sandbox.process import Limits, Ran, run_limited
+from commonweal.core.sandbox.seccomp import bpf
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +42,8 @@ _PACKAGES = "/packages"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
     """A jail that was tried out. ``python`` is the interpreter inside, ``readable`` what is shown read-only besides
-    the system, as (outside, inside); ``uid`` under whom it runs, None for ourselves."""
+    the system, as (outside, inside); ``uid`` under whom it runs, None for ourselves; ``filter`` the seccomp filter, b""
+    for none."""
 
     bwrap: str
     prlimit: str
@@ -47,6 +51,7 @@ class Sandbox:
     readable: tuple[tuple[str, str], ...] = ()
     uid: int | None = None
     limits: Limits = field(default_factory=Limits)
+    filter: bytes = b""
 
     def run(
         self,
@@ -67,19 +72,24 @@ class Sandbox:
         with (
             tempfile.TemporaryDirectory(prefix="commonweal-box-") as folder,
             tempfile.TemporaryFile() as given,
+            tempfile.TemporaryFile() as rules,
         ):
             _fill(Path(folder), {"program": program, **(files or {})})
-            given.write(stdin)
-            given.seek(0)
-            command = [*self._jail(folder, bounds), *(argv or (self.python, "-I", "-B", PROGRAM))]
-            return run_limited(command, given, bounds, uid=self.uid)
+            for file, data in ((given, stdin), (rules, self.filter)):
+                file.write(data)
+                file.seek(0)
+            command = [
+                *self._jail(folder, bounds, rules.fileno()),
+                *(argv or (self.python, "-I", "-B", PROGRAM)),
+            ]
+            return run_limited(command, given, bounds, uid=self.uid, keep=(rules.fileno(),))
 
     @property
     def packages(self) -> str | None:
         """The folder inside where numpy can be imported from, None where it cannot."""
         return _PACKAGES if any(inside.startswith(_PACKAGES) for _, inside in self.readable) else None
 
-    def _jail(self, folder: str, limits: Limits) -> Iterator[str]:
+    def _jail(self, folder: str, limits: Limits, rules: int) -> Iterator[str]:
         yield from (self.bwrap, "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent")
         yield from ("--new-session", "--clearenv", "--hostname", "box", "--uid", "65534", "--gid", "65534")
         yield from ("--cap-drop", "ALL", "--ro-bind", "/usr", "/usr")
@@ -91,6 +101,8 @@ class Sandbox:
             yield from ("--size", str(limits.folder), "--tmpfs", place)
         for place in ("/dev", "/proc", "/"):
             yield from ("--remount-ro", place)
+        if self.filter:
+            yield from ("--seccomp", str(rules))
         yield from ("--chdir", _TMP, "--")
         yield from (self.prlimit, f"--as={limits.memory}", f"--nproc={limits.processes}")
         yield from (f"--fsize={limits.file_size}", f"--cpu={math.ceil(limits.seconds)}", "--core=0")
@@ -105,9 +117,15 @@ def find_sandbox(limits: Limits | None = None) -> Sandbox | None:
         return None
     uid = NOBODY if os.geteuid() == 0 else None
     said = ""
-    for python, readable in _pythons():
+    for (python, readable), rules in product(_pythons(), _filters()):
         box = Sandbox(
-            bwrap=bwrap, prlimit=prlimit, python=python, readable=readable, uid=uid, limits=limits or Limits()
+            bwrap=bwrap,
+            prlimit=prlimit,
+            python=python,
+            readable=readable,
+            uid=uid,
+            limits=limits or Limits(),
+            filter=rules,
         )
         try:
             ran = box.run(_PROOF)
@@ -119,6 +137,12 @@ def find_sandbox(limits: Limits | None = None) -> Sandbox | None:
         said = ran.stderr.decode(errors="replace").strip() or ran.status
     log.info("no_sandbox bwrap=%s said=%s", bwrap, said[-300:])
     return None
+
+
+def _filters() -> tuple[bytes, ...]:
+    """Filters to try: a kernel may be built without seccomp, or this kind of machine not be known."""
+    rules = bpf()
+    return (rules, b"") if rules else (b"",)
 
 
 def _pythons() -> Iterator[tuple[str, tuple[tuple[str, str], ...]]]:

@@ -52,8 +52,16 @@ class Ran:
     seconds: float = 0.0
 
 
-def run_limited(command: Sequence[str], stdin: IO[bytes], limits: Limits, *, uid: int | None = None) -> Ran:
-    """Run ``command`` with an empty environment, under another user where ``uid`` is given (and we are root)."""
+def run_limited(
+    command: Sequence[str],
+    stdin: IO[bytes],
+    limits: Limits,
+    *,
+    uid: int | None = None,
+    keep: Sequence[int] = (),
+) -> Ran:
+    """Run ``command`` with an empty environment, under another user where ``uid`` is given (and we are root). ``keep``
+    are files that stay open for it."""
     started = time.monotonic()
     who = {} if uid is None else {"user": uid, "group": uid, "extra_groups": []}
     process = subprocess.Popen(
@@ -63,6 +71,7 @@ def run_limited(command: Sequence[str], stdin: IO[bytes], limits: Limits, *, uid
         stderr=subprocess.PIPE,
         env={},
         start_new_session=True,
+        pass_fds=keep,
         **who,  # type: ignore[call-overload]
     )
     try:

@@ -23,6 +23,7 @@ from commonweal.evals.adapters.shots import choose_examples
 from commonweal.evals.exchange.lm_eval_metrics import measures
 from commonweal.evals.exchange.lm_eval_tasks import load_task, scenario_of
 from commonweal.evals.instance import Instance
+from commonweal.evals.loading import DataLoader
 from commonweal.evals.metrics.registry import families
 from commonweal.evals.sample import Answer, Sample
 from commonweal.evals.scenario import Scenario
@@ -43,7 +44,14 @@ _UNSET: tuple[str, ...] = (
     "metadata",
     "generation_kwargs",
 )
-_UNSET += ("process_results", "num_fewshot", "doc_to_choice", "validation_split", "gen_prefix")
+_UNSET += (
+    "dataset_kwargs",
+    "process_results",
+    "num_fewshot",
+    "doc_to_choice",
+    "validation_split",
+    "gen_prefix",
+)
 
 
 class ByHand:
@@ -402,3 +410,33 @@ def test_a_note_of_the_scenario_is_in_the_plan() -> None:
         has=lambda need: "",
     )
     assert run.note == "as lm_eval's, but: x; y"
+
+
+def test_the_data_that_were_read_are_told(tmp_path: Path) -> None:
+    (tmp_path / "own.jsonl").write_text('{"q": "x", "a": "y"}\n')
+    task = ByHand(
+        [{"q": "x", "a": "y"}],
+        output_type="generate_until",
+        dataset_kwargs={"data_files": {"test": str(tmp_path / "own.jsonl")}, "revision": "v1"},
+    )
+    url = "hf://datasets/org/set@0123456789abcdef0123456789abcdef01234567/test.parquet"
+    info = SimpleNamespace(download_checksums={url: {"num_bytes": 1, "checksum": None}})
+    task.dataset = {"test": SimpleNamespace(info=info)}  # type: ignore[attr-defined]
+    scenario, loader = scenario_of(task, PATH), DataLoader(None, tmp_path / "cache", offline=True)
+    assert len(list(scenario.read(loader, {}))) == 1
+    hub, file = loader.sources
+    assert (hub.path, hub.revision) == ("org/set", "0123456789abcdef0123456789abcdef01234567")
+    assert (Path(file.path).name, len(file.sha256)) == ("own.jsonl", 64)
+    assert scenario.source == "json at v1"
+    loader = DataLoader(None, tmp_path / "cache", offline=True)
+    assert (
+        len(
+            list(
+                scenario_of(ByHand([{"q": "x", "a": "y"}], output_type="generate_until"), PATH).read(
+                    loader, {}
+                )
+            )
+        )
+        == 1
+    )
+    assert loader.sources == []

@@ -6,11 +6,15 @@ is the package's byte for byte, asking and scoring are ours. What is measured ot
 the scenario's ``note`` and so in every run. What has no counterpart (a Python ``process_results``, filters, groups,
 pictures) is refused rather than measured as something else.
 
+The package loads data by itself, at the newest revision where the file pins none (``dataset_kwargs: revision``); which
+commit, or which files with which hashes, that was is told to the loader and so stands in ``run.json``.
+
 A YAML file may name Python functions beside it (``!function``): reading a file runs them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +28,7 @@ from commonweal.core.errors import ConfigError, DataError, NotFound
 from commonweal.evals.adaptation import Adaptation
 from commonweal.evals.exchange.lm_eval_metrics import Measures, filtered, measures
 from commonweal.evals.instance import Instance, Reference, Split
+from commonweal.evals.loading.loader import DataLoader, Source
 from commonweal.evals.scenario import Args, Loader, Scenario
 from commonweal.evals.scenarios.prompting import language_modeling
 
@@ -31,6 +36,7 @@ MAX_TOKENS = 256
 """What lm_eval lets a model write where a task does not say (``defaults.py``)."""
 
 _TYPES = ("multiple_choice", "generate_until", "loglikelihood", "loglikelihood_rolling")
+_HUB_FILE = re.compile(r"hf://datasets/([^@]+)@([0-9a-f]{7,40})/")
 _NUMBER = re.compile(r"-?[\d,]+(\.\d+)?\Z")
 
 Doc = Mapping[str, Any]
@@ -133,6 +139,8 @@ def _scenario(task: Task, path: Path) -> Scenario:
     shots = int(config.num_fewshot or 0)
     borrowed = shots if _borrows(task) and kind != "loglikelihood_rolling" else 0
     source = " ".join(filter(None, (config.dataset_path, config.dataset_name)))
+    if revision := (config.dataset_kwargs or {}).get("revision"):
+        source += f" at {revision}"
     read = _Read(task=task, kind=kind, path=path, borrowed=borrowed)
     return Scenario(
         name=re.sub(r"[^\w.-]+", "_", str(config.task or path.stem)),
@@ -233,11 +241,31 @@ def _borrows(task: Task) -> bool:
 def _instances(read: _Read, loader: Loader, args: Args) -> Iterator[Instance]:
     """Examples first. With examples of its own, a task has all of them to draw from."""
     task = read.task
+    if isinstance(loader, DataLoader):
+        loader.sources.extend(data_read(task))
     if read.kind != "loglikelihood_rolling" and not _borrows(task):
         for number, doc in enumerate(task.fewshot_docs() or ()):
             yield _instance(read, doc, number, "train")
     for number, doc in enumerate(task.eval_docs):
         yield _instance(read, doc, number, "train" if number < read.borrowed else "test")
+
+
+def data_read(task: Task) -> list[Source]:
+    """Where the package read a task's data: data sets of the hub with their commits, local files with their hashes."""
+    found = dict.fromkeys(
+        Source(path=match[1], revision=match[2])
+        for split in (getattr(task, "dataset", None) or {}).values()
+        for url in getattr(getattr(split, "info", None), "download_checksums", None) or ()
+        if (match := _HUB_FILE.match(url))
+    )
+    files = (task.config.dataset_kwargs or {}).get("data_files")
+    for names in files.values() if isinstance(files, Mapping) else [files]:
+        for file in map(Path, _listed(names)):
+            if file.is_file():
+                with file.open("rb") as data:
+                    sha256 = hashlib.file_digest(data, "sha256").hexdigest()
+                found[Source(path=str(file), sha256=sha256)] = None
+    return list(found)
 
 
 def _instance(read: _Read, doc: Doc, number: int, split: Split) -> Instance:

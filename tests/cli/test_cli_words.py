@@ -22,7 +22,19 @@ import typer.main
 
 from commonweal.cli import app, main
 
-COMMANDS = ("hub", "join", "train", "jobs", "models", "improve", "status", "members", "credits", "keys", "demo")
+COMMANDS = (
+    "hub",
+    "join",
+    "train",
+    "jobs",
+    "models",
+    "improve",
+    "status",
+    "members",
+    "credits",
+    "keys",
+    "demo",
+)
 COMMANDS += ("eval", "leaderboard", "compare", "release", "refresh", "import-helm")
 MODELS_COMMANDS = ("publish", "retire")
 JOBS_COMMANDS = ("show", "pause", "resume", "cancel", "export")

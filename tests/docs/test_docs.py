@@ -29,7 +29,19 @@ PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 GENERATED = {"bench/results.md"}
 """Written by `make bench`; a checkout may be without it."""
 
-COMMANDS = ["hub", "join", "train", "jobs", "models", "improve", "status", "members", "credits", "keys", "demo"]
+COMMANDS = [
+    "hub",
+    "join",
+    "train",
+    "jobs",
+    "models",
+    "improve",
+    "status",
+    "members",
+    "credits",
+    "keys",
+    "demo",
+]
 COMMANDS += ["eval", "leaderboard", "compare", "release", "refresh", "import-helm"]
 MODELS_COMMANDS = ["publish", "retire"]
 JOBS_COMMANDS = ["show", "pause", "resume", "cancel", "export"]

@@ -84,9 +84,11 @@ class Browser:
 
     def enter(self, key: str = "cw-ann") -> None:
         self.page.goto(f"{self.hub.url}/chat")
-        self.page.get_by_label("Key").fill(key)
+        self.page.get_by_label("Key", exact=True).fill(key)
         self.page.get_by_role("button", name="Enter").click()
         self.expect(self.page.get_by_label("Your message")).to_be_focused()
+        self.page.locator("#model").select_option("small")
+        self.page.get_by_label("Your message").focus()
 
     def say(self, text: str) -> None:
         self.page.get_by_label("Your message").fill(text)
@@ -124,7 +126,7 @@ def browser(chromium: Any, hub: CommunityHub) -> Iterator[Browser]:
 
 def test_a_wrong_key_is_refused_in_words(browser: Browser) -> None:
     browser.page.goto(f"{browser.hub.url}/chat")
-    browser.page.get_by_label("Key").fill("cw-nobody")
+    browser.page.get_by_label("Key", exact=True).fill("cw-nobody")
     browser.page.keyboard.press("Enter")
     browser.expect(browser.page.locator("#login-problem")).to_have_text("This key is not valid here.")
     browser.picture("door")
@@ -137,7 +139,7 @@ def test_the_key_stays_in_the_tab_and_can_be_forgotten(browser: Browser) -> None
     assert browser.page.evaluate("JSON.stringify(localStorage)").find("cw-ann") == -1
     browser.button("Your data and key").click()
     browser.button("Forget the key in this tab").click()
-    browser.expect(browser.page.get_by_label("Key")).to_be_visible()
+    browser.expect(browser.page.get_by_label("Key", exact=True)).to_be_visible()
 
 
 def test_an_answer_streams_and_tells_its_figures(browser: Browser) -> None:
@@ -245,7 +247,7 @@ def test_an_answer_is_edited_to_the_ideal(browser: Browser) -> None:
 def test_two_drafts_are_compared_blind(browser: Browser) -> None:
     browser.enter()
     browser.page.get_by_label("Compare two drafts, blind").check()
-    browser.page.get_by_label("Model", exact=True).select_option("small")
+    browser.page.locator("#model").select_option("small")
     browser.page.get_by_label("Second model").select_option("large")
     browser.hub.desk.script = lambda ask: said(
         "The shorter one." if ask.request.model == "small" else "The other one, which says more."

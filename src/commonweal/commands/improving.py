@@ -50,9 +50,12 @@ class Improvement:
     json: bool
 
 
-def run_improve(url: str, key: str, wishes: Improvement) -> Improved:
+def run_improve(
+    url: str, key: str, wishes: Improvement, *, transport: httpx.BaseTransport | None = None
+) -> Improved:
     """Make, measure, and promote or refuse the next version. Raises UserError where there is too little feedback."""
-    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=_TIMEOUT) as http:
+    headers = {"Authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT, transport=transport) as http:
         hub = _Hub(http, url, key, wishes)
         rules = GateRules(
             guards=wishes.guards, fewest_held_out=wishes.fewest, fewest_guarded=min(10, wishes.instances)

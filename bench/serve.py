@@ -9,7 +9,8 @@
 
     python bench/serve.py --out bench/data/serve.json [--only engine,api] [--quick]
 
-What was measured before and is not run again is kept.
+What was measured before and is not run again is kept; what a part's script wrote by itself is taken in by
+``--take part=FILE``.
 """
 
 from __future__ import annotations
@@ -58,10 +59,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("bench/data/serve.json"))
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
     parser.add_argument("--quick", action="store_true", help="small sizes, a few minutes in all")
+    parser.add_argument(
+        "--take", nargs="*", default=[], metavar="PART=FILE", help="results of a part's own script"
+    )
     arguments = parser.parse_args()
     record = Record("serving", {"quick": arguments.quick})
     found = json.loads(arguments.out.read_text()).get("parts", {}) if arguments.out.exists() else {}
-    for part in arguments.only.split(","):
+    for part, _, file in (one.partition("=") for one in arguments.take):
+        found[part] = json.loads(Path(file).read_text())
+        record.save(arguments.out, {"parts": found})
+    for part in filter(None, arguments.only.split(",")):
         print(part, flush=True)
         found[part] = measured(part, quick=arguments.quick)
         record.save(arguments.out, {"parts": found})

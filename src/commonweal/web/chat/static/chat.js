@@ -174,10 +174,12 @@ class Chat {
     this.render();
   }
 
-  // The branch as it would be sent by program.
+  // The branch as it would be sent by program, up to what is typed or was asked last.
   said() {
     const said = this.tree.path().map(({ role, content }) => ({ role, content }));
-    if (said.at(-1)?.role !== "user") said.push({ role: "user", content: $("text").value || "Hello" });
+    const typed = $("text").value.trim();
+    if (said.at(-1)?.role === "assistant" && !typed) said.pop();
+    if (typed || !said.length) said.push({ role: "user", content: typed || "Hello" });
     return this.settings.system ? [{ role: "system", content: this.settings.system }, ...said] : said;
   }
 
@@ -356,7 +358,7 @@ function facts(model) {
   const told = [model.id];
   if (size) told.push(`${count(size)} parameters`);
   if (context) told.push(`reads ${count(context)} tokens`);
-  told.push(`${credits(price)} for 1,000 tokens`);
+  told.push(`${credits(price)} credits for 1,000 tokens`);
   return told.join(" · ");
 }
 

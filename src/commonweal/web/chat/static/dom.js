@@ -28,7 +28,7 @@ export function shown(text) {
     if (match.index > from) nodes.push(text.slice(from, match.index));
     const code = match[0].codePointAt(0);
     const name = `U+${code.toString(16).toUpperCase().padStart(4, "0")}`;
-    const picture = code < 0x20 ? String.fromCodePoint(0x2400 + code) : `⟨${name}⟩`;
+    const picture = code === 0x1b ? "⟨ESC⟩" : `⟨${name}⟩`;
     nodes.push(element("span", { class: "hidden-character", title: name }, picture));
     from = match.index + match[0].length;
   }

@@ -53,7 +53,7 @@ function answer(chat, message) {
 
 function measures(message) {
   const told = figures(message.spent).map(([value, what]) =>
-    element("span", {}, element("b", {}, value), what && ` ${what}`),
+    element("span", {}, element("b", {}, value), ` ${what}`),
   );
   return element("p", { class: "measures" }, element("span", { class: "model" }, message.source.model), ...told);
 }

@@ -36,8 +36,7 @@ export function reason(name) {
 }
 
 export function credits(micro) {
-  const whole = micro / 1e6;
-  return `${whole.toLocaleString("en", { maximumFractionDigits: 6 })} credits`;
+  return (micro / 1e6).toLocaleString("en", { maximumFractionDigits: 6 });
 }
 
 export function count(number) {
@@ -55,7 +54,7 @@ export function figures(spent) {
   if (spent.completion_tokens > 1) found.push([(spent.completion_tokens / making).toFixed(1), "tokens/s"]);
   if (first !== null) found.push([`${first.toFixed(2)} s`, "to first token"]);
   found.push([spent.completion_tokens.toLocaleString("en"), spent.completion_tokens === 1 ? "token" : "tokens"]);
-  if (spent.microcredits !== null) found.push([credits(spent.microcredits), ""]);
+  if (spent.microcredits !== null) found.push([credits(spent.microcredits), "credits"]);
   return found;
 }
 

@@ -64,6 +64,7 @@ MaxTokensOption = Annotated[int | None, _option(_LIMITS, "Stop when it has used 
 MaxTimeOption = Annotated[float | None, _option(_LIMITS, "Stop after so many seconds.", min=0)]
 PriceInOption = Annotated[float | None, _option(_LIMITS, "US dollars for a million tokens read.", min=0)]
 PriceOutOption = Annotated[float | None, _option(_LIMITS, "US dollars for a million tokens written.", min=0)]
+PrintJsonOption = Annotated[bool, _option(_CARRIED_OUT, "Print JSON for programs.", "--json")]
 ConcurrencyOption = Annotated[
     int, _option(_CARRIED_OUT, "Samples in flight at most; 0 for what suits the model.", min=0)
 ]
@@ -110,7 +111,7 @@ def eval_(
         _option(_CARRIED_OUT, "Keep answers in this file; only those of providers are kept if left out."),
     ] = None,
     no_cache: Annotated[bool, _option(_CARRIED_OUT, "Keep no answers.", "--no-cache")] = False,
-    json_: JsonOption = False,
+    json_: PrintJsonOption = False,
 ) -> None:
     """Evaluate a language model: accuracy, calibration, robustness, fairness, bias, toxicity, efficiency."""
     from commonweal.commands import evaluating
@@ -234,7 +235,7 @@ def refresh(
     dry_run: Annotated[
         bool, _option(_CARRIED_OUT, "Say what would be run and why, and ask nothing.", "--dry-run")
     ] = False,
-    json_: JsonOption = False,
+    json_: PrintJsonOption = False,
 ) -> None:
     """Run only what is missing from a matrix of models and scenarios, or was asked otherwise."""
     from commonweal.commands import evaluating, refreshing

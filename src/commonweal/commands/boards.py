@@ -190,7 +190,8 @@ def comparison_lines(found: Sequence[Compared], a: str, b: str) -> Iterator[str]
         if one.reason:
             yield from (safe(line) for line in _wrapped(f"- {one.name}: not compared: {one.reason}", "  "))
         elif one.only_a or one.only_b:
-            text = f"- {one.name}: left out: {one.only_a} that only a has, {one.only_b} that only b has"
+            only = [f"{n:,} that only {side} has" for side, n in (("a", one.only_a), ("b", one.only_b)) if n]
+            text = f"- {one.name}: left out: {', '.join(only)}"
             yield from (f"[dim]{safe(line)}[/]" for line in _wrapped(text, "  "))
 
 

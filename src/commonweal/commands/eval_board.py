@@ -36,6 +36,9 @@ SHORT: Mapping[Aspect, str] = {
 }
 
 
+_WORST: tuple[Aspect, ...] = ("robustness", "fairness")
+
+
 def board(done: Evaluation, define: Definitions) -> Iterator[str]:
     """The lines of the table, as rich markup."""
     rows = [(entry, entry_cells(entry, define)) for entry in done.entries]
@@ -43,7 +46,7 @@ def board(done: Evaluation, define: Definitions) -> Iterator[str]:
     for entry, found in rows:
         yield from _row(entry, found)
     yield ""
-    yield from _legend([found for _, found in rows])
+    yield from _legend(rows)
     yield from _reasons(rows)
     yield from _ending(done)
 
@@ -65,7 +68,7 @@ def _row(entry: Entry, found: Cells) -> Iterator[str]:
         name = ""
     yield safe(f"{name:<{_NAME}}") + "".join(f"{_number(found[aspect]):>{_CELL}}" for aspect in ASPECTS)
     intervals = "".join(f"{_interval(found[aspect]):>{_CELL}}" for aspect in ASPECTS)
-    yield f"[dim]{_covered(entry):<{_NAME}}{intervals}[/]".rstrip()
+    yield f"[dim]{f'{_covered(entry):<{_NAME}}{intervals}'.rstrip()}[/]"
 
 
 def _covered(entry: Entry) -> str:
@@ -75,7 +78,7 @@ def _covered(entry: Entry) -> str:
     coverage = entry.measured.run["coverage"]
     share = coverage["share"]
     told = "100%" if share == 1 else f"{100 * share:.1f}%"
-    return f"  {coverage['scored']} scored, {told}"
+    return f"  {coverage['scored']:,} scored, {told}"
 
 
 def _number(cell: AspectCell) -> str:
@@ -118,17 +121,38 @@ def _end(value: float) -> str:
     return told.replace("0.", ".", 1) if told.lstrip("-").startswith("0.") else f"{value:.1f}"
 
 
-def _legend(rows: Sequence[Cells]) -> Iterator[str]:
-    """Which stats the numbers are."""
+def _legend(rows: Sequence[tuple[Entry, Cells]]) -> Iterator[str]:
+    """Which stats the numbers are. Robustness and fairness are the accuracy's, as a rule."""
+    by_aspect = {aspect: _stats(rows, aspect) for aspect in ASPECTS}
+    worst = [aspect for aspect in _WORST if by_aspect[aspect]]
+    same = [aspect for aspect in worst if _among(by_aspect[aspect], by_aspect["accuracy"])]
     parts = []
-    for aspect in ASPECTS:
-        stats = dict.fromkeys(found[aspect].stat for found in rows if found[aspect].mean is not None)
-        if stats:
-            worst = ", worst case" if aspect in ("robustness", "fairness") else ""
-            parts.append(f"{aspect}: {', '.join(stats)}{worst}")
+    for aspect, stats in by_aspect.items():
+        if stats and aspect not in same:
+            told = list(stats)
+            if len(stats) > 1:
+                told = [f"{stat} of {_listed(names)}" for stat, names in stats.items()]
+            ending = ", worst case over perturbations" if aspect in worst else ""
+            parts.append(f"{aspect}: {'; '.join(told)}{ending}")
+        if aspect == "accuracy" and same:
+            parts.append(f"{' and '.join(same)}: the same, worst case over perturbations")
+    for part in parts:
+        yield from (f"[dim]{safe(line)}[/]" for line in _wrapped(part, "  "))
     if parts:
-        text = "; ".join(parts) + ". Below each number its 95% interval."
-        yield from (f"[dim]{safe(line)}[/]" for line in _wrapped(text))
+        yield "[dim]Below each number its 95% interval.[/]"
+
+
+def _stats(rows: Sequence[tuple[Entry, Cells]], aspect: Aspect) -> dict[str, list[str]]:
+    """The stats that stand in a column, each with its scenarios."""
+    told: dict[str, list[str]] = {}
+    for entry, found in rows:
+        if found[aspect].mean is not None:
+            told.setdefault(found[aspect].stat, []).append(entry.name)
+    return told
+
+
+def _among(some: Mapping[str, Sequence[str]], all_: Mapping[str, Sequence[str]]) -> bool:
+    return all(set(names) <= set(all_.get(stat, ())) for stat, names in some.items())
 
 
 def _reasons(rows: Sequence[tuple[Entry, Cells]]) -> Iterator[str]:
@@ -171,7 +195,7 @@ def _ending(done: Evaluation) -> Iterator[str]:
     runs = [entry.measured.run for entry in done.entries if entry.measured]
     dollars = [run["cost"]["dollars"] for run in runs if run["cost"]["dollars"] is not None]
     parts = [
-        f"{sum(run['cost']['requests'] for run in runs)} requests",
+        f"{sum(run['cost']['requests'] for run in runs):,} requests",
         f"{count(sum(run['cost']['prompt_tokens'] for run in runs))} tokens read",
         f"{count(sum(run['cost']['completion_tokens'] for run in runs))} written",
         *([f"${sum(dollars):.2f}"] if dollars else []),

@@ -153,20 +153,22 @@ def _peer_requests(peer: Peer, url: str, place: Place) -> Found:
 
 
 def _requests_row(who: str, count: int, repeats: int, asked: Callable[[int], tuple[Child, float]]) -> Found:
-    """Ours is charged with all of the run's wall time; a peer, that starts within it, with what is beyond one
-    request."""
+    """What many take beyond one, over the wall time beyond that of one, so that nobody's start counts. ``whole``
+    charges all of the wall time: reading the data, asking, scoring and writing."""
     child, start = asked(1)
     found = [asked(count) for _ in range(repeats)]
     cpu = statistics.median(child.cpu for child, _ in found)
-    seconds = [wall if who == OURS else wall - start for _, wall in found]
-    answered = count if who == OURS else count - 1
+    seconds = [wall for _, wall in found]
+    beyond = [wall - start for wall in seconds]
     return {
         "who": who,
         "requests": count,
-        "per_second": answered / min(seconds),
-        "per_second_median": answered / statistics.median(seconds),
+        "per_second": (count - 1) / min(beyond),
+        "per_second_median": (count - 1) / statistics.median(beyond),
+        "per_second_whole": count / min(seconds),
         "cpu_ms_per_request": 1e3 * (cpu - child.cpu) / (count - 1),
         "seconds": seconds,
+        "seconds_of_one": start,
     }
 
 

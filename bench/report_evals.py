@@ -128,17 +128,18 @@ def _eval_endpoint(found: Found) -> Part:
             f"{row['requests']:,}",
             f"{row['per_second']:,.0f}",
             f"{row['per_second_median']:,.0f}",
+            f"{row['per_second_whole']:,.0f}" if "per_second_whole" in row else "-",
             f"{row['cpu_ms_per_request']:.2f}",
         ]
         for row in part["rows"]
     ]
     lines = [
         f"A server on loopback that answers after {settings['delay_ms']:.0f} ms, {settings['at_once']} requests at "
-        f"once; {part['ideal_per_second']:,.0f} a second are the most there can be. Ours: all requests over the wall "
-        "time of the run, with its tables written; a peer: those beyond the first over the wall time beyond that of "
-        "one, which leaves out its own start. Wall time: what else runs on the machine counts here. From the issue, "
-        "not measured here: crfm-helm 200 to 220, lm-eval 950 to 1,100, inspect_ai 30 to 40.",
-        *table(("", "requests", "best a second", "median", "cpu ms a request"), rows),
+        f"once; {part['ideal_per_second']:,.0f} a second are the most there can be. Requests beyond the first over "
+        "the wall time beyond that of a run of one, which leaves out everyone's start; `whole`: all requests over all "
+        "of the evaluation's wall time. What else runs on the machine counts here. From the issue, not measured here: "
+        "crfm-helm 200 to 220, lm-eval 950 to 1,100, inspect_ai 30 to 40.",
+        *table(("", "requests", "best a second", "median", "whole", "cpu ms a request"), rows),
         *_not_run(part),
     ]
     ours = part["rows"][0]

@@ -23,7 +23,6 @@ app.add_typer(pool.commands)
 app.add_typer(evaluation.commands)
 app.add_typer(jobs.commands, name="jobs")
 app.add_typer(models.commands, name="models")
-app.command()(models.improve)
 
 
 def main() -> None:

@@ -75,41 +75,6 @@ def models_retire(
         console.out.print(f"{console.safe(gone['name'])} is served no more")
 
 
-def improve(
-    model: Annotated[str, typer.Argument(help="A model of yours that is served.")],
-    guard: Annotated[
-        list[str] | None, typer.Option(help="A scenario that the next version must not be worse at.")
-    ] = None,
-    instances: Annotated[int, typer.Option(min=10, help="Instances of each guard.")] = 100,
-    fewest: Annotated[int, typer.Option(min=1, help="Held-out feedback that is enough to tell.")] = 10,
-    epochs: Annotated[int | None, typer.Option(min=1, max=50, help="Passes over the feedback.")] = None,
-    runs: Annotated[Path, typer.Option(help="Where the guards' runs are kept.")] = Path("runs"),
-    hub: HubOption = LOCAL_HUB,
-    key: KeyOption = "",
-    json_: JsonOption = False,
-) -> None:
-    """Train a model's next version on its users' feedback; promote it if it is better."""
-    from commonweal.commands import improving
-
-    with reached(hub, key) as client:
-        url = client.url
-    made = improving.run_improve(
-        url,
-        key,
-        improving.Improvement(
-            model=model,
-            guards=tuple(guard or ()),
-            instances=instances,
-            runs=runs,
-            fewest=fewest,
-            epochs=epochs,
-            json=json_,
-        ),
-    )
-    if made.decision.verdict != "promote":
-        raise typer.Exit(3)
-
-
 @contextmanager
 def _both(hub: str, key: str) -> Iterator[tuple[PoolClient, Models]]:
     from commonweal.commands.publishing import Models

@@ -9,6 +9,8 @@ import json
 from base64 import b64encode
 from typing import Any
 
+import orjson
+
 from commonweal.core.completion import Message, Request
 from commonweal.evals.completers.dialect import Dialect
 
@@ -39,7 +41,10 @@ def body_of(request: Request, dialect: Dialect, *, stream: bool = False) -> byte
         made["stream"] = True
         if dialect.usage:
             made["stream_options"] = {"include_usage": True}
-    return _encode(made).encode()
+    try:
+        return orjson.dumps(made)
+    except TypeError:  # half a surrogate pair, which json escapes
+        return _encode(made).encode()
 
 
 def _score(request: Request, dialect: Dialect) -> dict[str, Any]:

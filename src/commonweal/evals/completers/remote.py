@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import orjson
+
 from commonweal.core.completion import (
     Abilities,
     Completion,
@@ -363,10 +365,18 @@ def _payload(reply: Reply) -> tuple[Any, float | None]:
         streamed = joined(reply.pieces)
         return streamed.payload, streamed.first_token
     try:
-        return json.loads(reply.body), None
+        return _read(reply.body), None
     except (ValueError, RecursionError):
         shown = reply.body[:80].decode("utf-8", "replace")
         raise Malformed(f"the answer is not JSON: {shown!r}") from None
+
+
+def _read(body: bytes) -> Any:
+    """orjson reads in a tenth of json's time, but for what only json takes: numbers that are not finite."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return json.loads(body)
 
 
 def _hidden_fault(payload: Any, now: float) -> Fault | None:

@@ -26,6 +26,7 @@ from commonweal.serve.api.context import Account, Serve
 from commonweal.serve.catalogue import ServedModel
 from commonweal.serve.community.parts import Community
 from commonweal.serve.desk import Ask
+from commonweal.serve.tools.workbench import Workbench
 
 ACCOUNTS = {
     "cw-ann": Account(name="user:ann"),
@@ -123,6 +124,7 @@ def running(
         clock=clock or ManualClock(1000.0),
         identify=identify,
         community=parts or Community(),
+        workbench=Workbench.make(desk, database, blobs, clock or ManualClock(1000.0)),
     )
     app = FastAPI()
     app.state.serve = serve

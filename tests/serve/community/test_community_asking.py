@@ -11,10 +11,11 @@ import httpx
 import pytest
 from community_hub import CommunityHub, said
 
-from commonweal.core.completion import CompletionFailed
+from commonweal.core.completion import CompletionFailed, ToolCall
 from commonweal.core.errors import Overloaded
 from commonweal.core.streaming import Ended, Piece, Usage
 from commonweal.serve.community.comparing import swapped
+from commonweal.serve.desk import Ask
 
 
 def begin(client: httpx.Client, **body: Any) -> str:
@@ -283,9 +284,28 @@ def test_another_accounts_conversation_is_not_there(hub: CommunityHub) -> None:
         assert bob.get("/v1/community/conversations").json()["data"] == []
 
 
-def test_tool_calls_are_kept(hub: CommunityHub) -> None:
-    from commonweal.core.completion import ToolCall
+def test_what_the_hub_ran_for_an_answer_is_kept(hub: CommunityHub) -> None:
+    call = ToolCall(id="c1", name="calculator", arguments='{"expression": "6*7"}')
 
+    def script(ask: Ask) -> list[Any]:
+        if ask.request.messages and ask.request.messages[-1].role == "tool":
+            return said(f"It is {ask.request.messages[-1].content}.")
+        return [Ended(finish="tool_calls", tool_calls=(call,)), Usage(prompt_tokens=1, completion_tokens=1)]
+
+    hub.desk.script = script
+    with hub.client() as client:
+        conversation = begin(client)
+        kept = answer(client, conversation, "What is 6 times 7?", tools=["calculator"])
+        found = read(client, conversation)["messages"][1]
+        url = f"/v1/community/conversations/{conversation}/messages"
+        wrong = client.post(url, json={"model": "small", "content": "x", "tools": ["hammer"]})
+    assert kept["content"] == "It is 42."
+    assert [(run["name"], run["output"]) for run in kept["tool_runs"]] == [("calculator", "42")]
+    assert found["tool_runs"] == kept["tool_runs"]
+    assert wrong.status_code == 400
+
+
+def test_tool_calls_are_kept(hub: CommunityHub) -> None:
     call = ToolCall(id="c1", name="add", arguments='{"a": 1}')
     hub.desk.script = lambda ask: [
         Piece(text=""),

@@ -120,6 +120,7 @@ def test_only_the_edited_answer_is_trained_on() -> None:
         ({"status": "pending"}, "pending"),
         ({"status": "refused"}, "refused"),
         ({"clean": False}, "withheld or cut off"),
+        ({"aided": True}, "answered with tools or passages"),
         ({"answer": Said(role="assistant", content="")}, "empty answer"),
     ],
 )

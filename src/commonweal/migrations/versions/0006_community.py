@@ -49,6 +49,7 @@ def upgrade() -> None:
         sa.Column("sampling", postgresql.JSONB(), nullable=False),
         sa.Column("seed", sa.BigInteger(), nullable=True),
         sa.Column("tool_calls", postgresql.JSONB(), nullable=False),
+        sa.Column("tool_runs", postgresql.JSONB(), nullable=False),
         sa.Column("passages", postgresql.JSONB(), nullable=False),
         sa.Column("finish", sa.Text(), nullable=True),
         sa.Column("prompt_tokens", sa.BigInteger(), nullable=True),

@@ -17,16 +17,17 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from commonweal.serve.api.community_bodies import AskedBody, AskedOne, AskedTwo, comparison_view, turn_view
-from commonweal.serve.api.complaints import Complaint
+from commonweal.serve.api.complaints import ApiError, Complaint
 from commonweal.serve.api.context import Account, Caller, Serve, ServeDep
 from commonweal.serve.api.errors import OpenAIRoute, documented
 from commonweal.serve.api.rates import estimated_tokens
 from commonweal.serve.api.storable import Id
 from commonweal.serve.api.streams import EventStream, data_frame
 from commonweal.serve.community import comparing
-from commonweal.serve.community.answering import Answering, Began, Finished, More
+from commonweal.serve.community.answering import Aid, Answering, Began, Finished, More
 from commonweal.serve.community.asking import Flagged, Question, ask
 from commonweal.serve.community.records import Turn
+from commonweal.serve.tools.wanted import wanted
 
 router = APIRouter(route_class=OpenAIRoute)
 
@@ -39,9 +40,13 @@ async def say(
 ) -> Response:
     """Ask a model in a conversation, or ask again for another answer."""
     await _admit(serve, caller, request)
+    wants = wanted(body.tools)
+    if wants and serve.workbench is None:
+        raise ApiError("This hub runs no tools.", param="tools", code="unsupported")
     question = await anyio.to_thread.run_sync(_asked, serve, caller, conversation, body, [body.model])
+    aid = serve.workbench.equipped(wants, question.models[0].window) if serve.workbench and wants else None
     return EventStream(
-        _frames(serve, question, trusted=body.trusted),
+        _frames(serve, question, aid, trusted=body.trusted),
         patience=serve.options.patience_seconds,
         keep_alive=serve.options.keep_alive_seconds,
         last_words=_failed,
@@ -99,8 +104,10 @@ def _answering(serve: Serve) -> Answering:
     )
 
 
-async def _frames(serve: Serve, question: Question, *, trusted: bool) -> AsyncGenerator[bytes, None]:
-    async with aclosing(_answering(serve).stream(question, trusted=trusted)) as told:
+async def _frames(
+    serve: Serve, question: Question, aid: Aid | None, *, trusted: bool
+) -> AsyncGenerator[bytes, None]:
+    async with aclosing(_answering(serve).stream(question, trusted=trusted, aid=aid)) as told:
         async for event in told:
             match event:
                 case Began(user=user, answer=answer):

@@ -73,7 +73,10 @@ class AskedBody(Sent):
 
 
 class AskedOne(AskedBody):
+    """``tools`` of the hub, as in the field `commonweal` of a chat request."""
+
     model: _Model
+    tools: list[Any] | None = Field(default=None, max_length=20)
 
 
 class AskedTwo(AskedBody):

@@ -11,14 +11,13 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import anyio
 
 from commonweal.core.clock import Clock
 from commonweal.core.completion import CompletionFailed, ToolCall
 from commonweal.core.database import Database
-from commonweal.core.errors import CommonwealError
 from commonweal.core.ids import new_id
 from commonweal.core.streaming import Ended, Event, Piece, Usage
 from commonweal.serve.catalogue import ServedModel
@@ -51,6 +50,12 @@ class Finished:
 Told = Began | More | Finished
 
 
+class Aid(Desk, Protocol):
+    """A desk with the hub's tools on it. ``told`` has ``tool_runs`` and ``passages`` of what was asked."""
+
+    def told(self) -> dict[str, Any]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answering:
     """The parts that answer."""
@@ -60,14 +65,17 @@ class Answering:
     clock: Clock
     moderator: Moderator
 
-    async def stream(self, question: Question, *, trusted: bool = False) -> AsyncGenerator[Told, None]:
-        """The first answer of ``question``. Closing it stops the answer. Raises what the desk raises."""
+    async def stream(
+        self, question: Question, *, trusted: bool = False, aid: Aid | None = None
+    ) -> AsyncGenerator[Told, None]:
+        """The first answer of ``question``, of ``aid`` if there is one. Closing it stops the answer. Raises what the
+        desk raises."""
         id = new_id("msg")
         yield Began(user=question.user, answer=id)
-        making = Making(Screen(self.moderator), began=self.clock.now())
+        making = Making(Screen(self.moderator), began=self.clock.now(), aid=aid)
         written = False
         try:
-            async with aclosing(_generator(self.desk, question, 0, id, trusted)) as events:
+            async with aclosing(_generator(aid or self.desk, question, 0, id, trusted)) as events:
                 async for event in events:
                     if shown := making.take(event, self.clock.now()):
                         yield More(text=shown)
@@ -79,7 +87,7 @@ class Answering:
             await asyncio.to_thread(self._write, question, [turn])
             written = True
             yield Finished(turn=turn)
-        except CommonwealError:
+        except Exception:
             making.finish = "error"
             raise
         finally:
@@ -122,6 +130,7 @@ class Making:
 
     screen: Screen
     began: float
+    aid: Aid | None = None
     first: float | None = None
     pieces: int = 0
     usage: Usage | None = None
@@ -135,6 +144,8 @@ class Making:
     def take(self, event: Event, now: float) -> str:
         """What may be shown of it."""
         match event:
+            case Piece(text="", tokens=()):
+                pass
             case Piece(text=text, tokens=tokens):
                 self.first = now if self.first is None else self.first
                 self.pieces += len(tokens) or 1
@@ -154,6 +165,7 @@ class Making:
         return rest
 
     def turn(self, question: Question, index: int, *, id: str, now: float, drafts: str | None = None) -> Turn:
+        told = {} if self.aid is None else self.aid.told()
         return question.answer(
             index,
             id=id,
@@ -163,6 +175,8 @@ class Making:
             withheld=self.flagged,
             drafts=drafts,
             tool_calls=self.tool_calls,
+            tool_runs=tuple(told.get("tool_runs", ())),
+            passages=tuple(told.get("passages", ())),
             finish=self.finish,
             spent=self._spent(question.models[index], now),
         )

@@ -2,7 +2,8 @@
 
 Pure: the same evidence in any order gives the same bytes, so the version is their hash. In this order:
 
-1. only what its user allows, that was accepted, and of which nothing is withheld;
+1. only what its user allows, that was accepted, of which nothing is withheld, and that the model said by itself (of an
+   answer that rests on tools or passages, a model would learn to make them up);
 2. of each account the newest ``per_account`` pieces (the newest speak of the newest model);
 3. the side, by conversation: a hash of its id decides, so a conversation never stands on both sides, in this version or
    another with the same ``salt``;
@@ -121,6 +122,8 @@ def _unusable(one: Evidence, options: BuildOptions) -> str:
         return one.status
     if not one.clean:
         return "withheld or cut off"
+    if one.aided:
+        return "answered with tools or passages"
     if options.model is not None and options.model not in one.models:
         return "of another model"
     if (options.since is not None and one.created < options.since) or (

@@ -152,6 +152,7 @@ def _row(turn: Turn) -> dict[str, Any]:
         "flags": list(turn.flags),
         "sampling": dict(turn.sampling),
         "tool_calls": [asdict(call) for call in turn.tool_calls],
+        "tool_runs": [dict(run) for run in turn.tool_runs],
         "passages": [dict(passage) for passage in turn.passages],
         "finish": turn.finish,
     }
@@ -168,6 +169,7 @@ def _turn(row: Any) -> Turn:
         flags=tuple(row.flags),
         sampling=row.sampling,
         tool_calls=tuple(ToolCall(**call) for call in row.tool_calls),
+        tool_runs=tuple(row.tool_runs),
         passages=tuple(row.passages),
         finish=row.finish,
         source=source,

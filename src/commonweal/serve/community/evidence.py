@@ -27,7 +27,8 @@ class Evidence:
     """One piece of feedback. ``context`` ends with the user's message; ``answer`` is what was spoken of (of a choice,
     the better draft), ``other`` the worse draft, ``ideal`` the answer as it should have been. ``terms`` are the
     narrowest of all messages'. ``clean``: nothing in it is withheld, and every answer that is spoken of was finished.
-    ``models`` are the identities of the models that gave those."""
+    ``aided``: the hub ran tools or looked something up for one of those, so that what the model was told is more than
+    the context. ``models`` are the identities of the models that gave them."""
 
     feedback: str
     kind: Kind
@@ -43,6 +44,7 @@ class Evidence:
     ideal: str | None = None
     rating: int | None = None
     tie: bool = False
+    aided: bool = False
     models: tuple[str, ...] = ()
 
 
@@ -71,6 +73,7 @@ def evidence(given: Feedback, status: Status, turns: Mapping[str, Turn]) -> Evid
         ideal=given.ideal,
         rating=given.rating,
         tie=given.tie,
+        aided=any(turn.tool_runs or turn.passages for turn in rated),
         models=tuple(sorted({turn.source.identity for turn in rated if turn.source is not None})),
     )
 

@@ -54,7 +54,8 @@ class Spent:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """A message of a conversation. ``flags`` are what moderation said of it; it is ``withheld`` while it has flags and
-    no operator said that it is fine. ``drafts`` is the blind comparison that it belongs to. Of a user's message
+    no operator said that it is fine. ``drafts`` is the blind comparison that it belongs to. ``tool_runs`` are the calls
+    that the hub ran for an answer and ``passages`` what it looked up. Of a user's message
     ``source``, ``sampling``, ``finish`` and ``spent`` are not set."""
 
     id: str
@@ -72,6 +73,7 @@ class Turn:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
     tool_calls: tuple[ToolCall, ...] = ()
+    tool_runs: tuple[Mapping[str, Any], ...] = ()
     passages: tuple[Mapping[str, Any], ...] = ()
     finish: Finish | None = None
     spent: Spent | None = None

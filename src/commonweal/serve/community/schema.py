@@ -70,6 +70,7 @@ messages = sa.Table(
     sa.Column("sampling", JSONB, nullable=False),
     sa.Column("seed", sa.BigInteger),
     sa.Column("tool_calls", JSONB, nullable=False),
+    sa.Column("tool_runs", JSONB, nullable=False, doc="what the hub ran for the answer, and what came of it"),
     sa.Column("passages", JSONB, nullable=False, doc="what was looked up for the answer"),
     sa.Column("finish", sa.Text),
     sa.Column("prompt_tokens", sa.BigInteger),

@@ -26,7 +26,7 @@ def seen(turn: Turn, blind: frozenset[str] = frozenset()) -> dict[str, Any]:
     """``blind`` are comparisons that are not decided."""
     made = asdict(turn)
     if turn.withheld:
-        made |= {"content": "", "tool_calls": (), "passages": ()}
+        made |= {"content": "", "tool_calls": (), "tool_runs": (), "passages": ()}
     if turn.drafts in blind:
         made |= dict.fromkeys(_GIVE_AWAY)
     return made

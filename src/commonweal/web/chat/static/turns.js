@@ -29,6 +29,9 @@ function answer(chat, message) {
     notes.push(`This answer is withheld until a person has looked at it (${message.flags.join(", ")}).`);
   } else update(body, message.content);
   for (const call of message.tool_calls ?? []) notes.push(`It asks for the tool ${call.name}(${call.arguments}).`);
+  for (const run of message.tool_runs ?? []) notes.push(`The hub ran ${run.name}(${run.arguments}): ${run.output}`);
+  const sources = [...new Set((message.passages ?? []).map((passage) => passage.filename))];
+  if (sources.length) notes.push(`It was given passages of ${sources.join(", ")}.`);
   if (FINISH[message.finish]) notes.push(FINISH[message.finish]);
   const { buttons, place } = feedbackOn(chat, message);
   const copying = button("Copy", () => copy(message.content, copying));

@@ -202,6 +202,13 @@ def test_narrower_terms_take_it_out_of_what_goes_beyond(
         assert said_so == {change.get("consent", "publish")}
 
 
+def test_the_same_consent_keeps_its_licence(hub: CommunityHub) -> None:
+    with hub.client() as ann:
+        conversation = begin(ann, consent="publish", licence="CC-BY-4.0")
+        same = ann.patch(f"/v1/community/conversations/{conversation}", json={"consent": "publish"})
+    assert same.json()["licence"] == "CC-BY-4.0"
+
+
 def test_consent_that_is_given_again_makes_the_same_data_set_whole(hub: CommunityHub) -> None:
     with hub.client() as ann, hub.client("cw-op") as operator:
         conversation, message = talk(ann, hub, "the colour of old maps")

@@ -117,7 +117,9 @@ def change(conversation: Id, body: ChangeConversation, serve: ServeDep, caller: 
 def _changed(found: Conversation, body: ChangeConversation) -> Terms | None:
     if body.consent is None and body.licence is None:
         return None
-    return terms(body.consent or found.terms.consent, body.licence)
+    consent = body.consent or found.terms.consent
+    kept = found.terms.licence if consent == found.terms.consent else None
+    return terms(consent, body.licence or kept)
 
 
 @router.delete("/conversations/{conversation}", responses=documented(401, 404))

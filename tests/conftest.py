@@ -15,6 +15,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
+from hypothesis import settings
 
 from commonweal.app import HubSettings, build
 from commonweal.core.blobs import Blobs, open_blobs
@@ -22,6 +23,9 @@ from commonweal.core.database import Database, connect, start_embedded
 from commonweal.pool.wire import PREFIX
 
 _numbers = itertools.count()
+# Without a deadline an example may take as long as it takes: a busy machine is no mistake of the code.
+settings.register_profile("commonweal", deadline=None)
+settings.load_profile("commonweal")
 _connect = socket.socket.connect
 
 
@@ -66,8 +70,8 @@ def database(database_url: str) -> Iterator[Database]:
 def pool_app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     """The pool's half of the hub's routes. Only looked at, never started."""
     nowhere: Any = SimpleNamespace(dsn=lambda: "")
-    settings = HubSettings(folder=tmp_path_factory.mktemp("app"))
-    app = build(nowhere, open_blobs("memory://"), {}, settings)
+    options = HubSettings(folder=tmp_path_factory.mktemp("app"))
+    app = build(nowhere, open_blobs("memory://"), {}, options)
     included = [route for route in app.router.routes if hasattr(route, "original_router")]
     for route in included:
         paths = [inner.path for inner in route.original_router.routes if hasattr(inner, "path")]

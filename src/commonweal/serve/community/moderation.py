@@ -83,6 +83,8 @@ def folded(text: str) -> str:
     >>> folded("K\\u200bILL  Yöurself")
     'kill yourself'
     """
+    if text.isascii():  # most are, and this runs for every word of an answer
+        return " ".join(text.lower().split())
     apart = unicodedata.normalize("NFKD", text.replace("’", "'"))
     seen = "".join(c for c in apart if unicodedata.category(c) not in ("Mn", "Cf"))
     return " ".join(seen.casefold().split())

@@ -9,9 +9,8 @@ missed (:data:`BANDS` x :data:`ROWS`: at a similarity of 0.8 one pair in 10,000)
 from __future__ import annotations
 
 import unicodedata
-import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,58 +19,78 @@ SHINGLE = 5
 BANDS = 24
 ROWS = 5
 _PRIME = (1 << 61) - 1
+_FACTORS = np.random.default_rng(5).integers(1, 2**63, size=SHINGLE, dtype=np.uint64) * 2 + 1
+_AT_ONCE = 4096  # hashes of a text that are mixed at once: 4 MB
 
 
-def shingles(text: str) -> frozenset[int]:
-    """The 32-bit hashes of a text's shingles. Case, accents' form and white space make no difference.
+Shingles = NDArray[np.uint32]
 
-    >>> shingles("A  cat") == shingles("a cat")
+
+def shingles(text: str) -> Shingles:
+    """The 32-bit hashes of a text's shingles, each once, in order. Case, accents' form and white space make no
+    difference.
+
+    >>> list(shingles("A  cat")) == list(shingles("a cat"))
     True
     """
     plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    pieces = range(max(1, len(plain) - SHINGLE + 1))
-    return frozenset(zlib.crc32(plain[i : i + SHINGLE].encode("utf-8", "surrogatepass")) for i in pieces)
+    points = np.frombuffer(plain.ljust(SHINGLE, "\0").encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    runs = np.lib.stride_tricks.sliding_window_view(points.astype(np.uint64), SHINGLE)
+    with np.errstate(over="ignore"):
+        hashes = (runs * _FACTORS).sum(axis=1, dtype=np.uint64) >> np.uint64(32)
+    return np.unique(hashes.astype(np.uint32))
 
 
-def jaccard(a: frozenset[int], b: frozenset[int]) -> float:
-    return len(a & b) / len(a | b)
+def jaccard(a: Shingles, b: Shingles) -> float:
+    shared = len(np.intersect1d(a, b, assume_unique=True))
+    return shared / (len(a) + len(b) - shared)
 
 
 class Seen:
-    """The texts so far. Mutable: what is asked with :meth:`like` can be :meth:`add`-ed under a name."""
+    """The texts so far. Mutable: what is asked with :meth:`like` can be :meth:`add`-ed under a name, and is not
+    looked at twice for that."""
 
     def __init__(self, threshold: float, seed: int = 0) -> None:
         random = np.random.default_rng(seed)
         self._threshold = threshold
         self._a = random.integers(1, _PRIME, size=BANDS * ROWS, dtype=np.uint64)
         self._b = random.integers(0, _PRIME, size=BANDS * ROWS, dtype=np.uint64)
-        self._sets: dict[str, frozenset[int]] = {}
+        self._last: tuple[str, Shingles, list[bytes]] | None = None
+        self._sets: dict[str, Shingles] = {}
         self._order: dict[str, int] = {}
         self._buckets: defaultdict[tuple[int, bytes], list[str]] = defaultdict(list)
 
     def like(self, text: str) -> str | None:
         """The name of a text that is alike, the first that was added; None if there is none."""
-        mine = shingles(text)
-        near = {name for bucket in self._bands(mine) for name in self._buckets.get(bucket, ())}
+        mine, bands = self._sketch(text)
+        near = {name for bucket in enumerate(bands) for name in self._buckets.get(bucket, ())}
         alike = [name for name in near if jaccard(mine, self._sets[name]) >= self._threshold]
         return min(alike, key=self._order.__getitem__, default=None)
 
     def add(self, name: str, text: str) -> None:
-        self._sets[name] = mine = shingles(text)
+        self._sets[name], bands = self._sketch(text)
         self._order[name] = len(self._order)
-        for bucket in self._bands(mine):
+        for bucket in enumerate(bands):
             self._buckets[bucket].append(name)
 
-    def _bands(self, mine: frozenset[int]) -> Iterator[tuple[int, bytes]]:
-        signature = self._signature(np.fromiter(mine, dtype=np.uint64, count=len(mine)))
-        for band in range(BANDS):
-            yield band, signature[band * ROWS : (band + 1) * ROWS].tobytes()
+    def _sketch(self, text: str) -> tuple[Shingles, list[bytes]]:
+        """A text's shingles, and its signature in bands."""
+        if self._last is None or self._last[0] != text:
+            mine = shingles(text)
+            signature = self._signature(mine.astype(np.uint64))
+            bands = [signature[band * ROWS : (band + 1) * ROWS].tobytes() for band in range(BANDS)]
+            self._last = (text, mine, bands)
+        return self._last[1:]
 
     def _signature(self, hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """Multiply-shift hashing (Dietzfelbinger 1997): the upper half of a product modulo 2^64."""
-        with np.errstate(over="ignore"):
-            mixed = (self._a[:, None] * hashes[None, :] + self._b[:, None]) >> np.uint64(32)
-        return np.asarray(mixed.min(axis=1), dtype=np.uint64)
+        least = np.full(BANDS * ROWS, np.iinfo(np.uint64).max, dtype=np.uint64)
+        for start in range(0, len(hashes), _AT_ONCE):
+            some = hashes[None, start : start + _AT_ONCE]
+            with np.errstate(over="ignore"):
+                mixed = (self._a[:, None] * some + self._b[:, None]) >> np.uint64(32)
+            np.minimum(least, mixed.min(axis=1), out=least)
+        return least
 
 
 def distinct(texts: Sequence[str], threshold: float) -> list[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from commonweal.serve.community.moderation import Moderator
 
-WINDOW = 600
+WINDOW = 300
 
 
 class Screen:

@@ -4,7 +4,8 @@
 
 Prints its port. Every answer is the same bytes, sent ``delay`` after the whole request is there, whatever else goes
 on; a request with ``--refuse`` in its body gets status 400. It lists log-probabilities where they are asked for, and
-scores no prompts.
+scores no prompts. ``GET /answered`` tells at which moments it has answered, by its own clock, and forgets them: so
+every client is timed from the same place.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import asyncio
 import json
 import re
+import time
 
 ASKED = re.compile(rb'"(?:top_)?logprobs": ?[1-9t]')
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
@@ -51,9 +53,10 @@ REFUSAL = reply(
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection: requests come one after the other."""
+    """One client's connection: requests come one after the other. ``answered`` are the moments of all answers."""
 
-    def __init__(self, delay: float, refused: bytes) -> None:
+    def __init__(self, delay: float, refused: bytes, answered: list[float]) -> None:
+        self._answered = answered
         self._delay = delay
         self._refused = refused
         self._read = b""
@@ -70,9 +73,12 @@ class Connection(asyncio.Protocol):
             length = end + 4 + (int(found[1]) if found else 0)
             if len(self._read) < length:
                 return
-            answer = self._answer(head, self._read[end + 4 : length])
-            self._read = self._read[length:]
-            asyncio.get_running_loop().call_later(self._delay, self._send, answer)
+            body, self._read = self._read[end + 4 : length], self._read[length:]
+            if head.startswith(b"GET /answered"):
+                self._transport.write(reply(200, self._answered))
+                self._answered.clear()
+            else:
+                asyncio.get_running_loop().call_later(self._delay, self._send, self._answer(head, body))
 
     def _answer(self, head: bytes, body: bytes) -> bytes:
         if head.startswith(b"GET"):
@@ -85,11 +91,14 @@ class Connection(asyncio.Protocol):
     def _send(self, answer: bytes) -> None:
         if not self._transport.is_closing():
             self._transport.write(answer)
+            self._answered.append(time.monotonic())
 
 
 async def serve(delay: float, refused: bytes) -> None:
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(delay, refused), "127.0.0.1", 0, backlog=512)
+    loop, answered = asyncio.get_running_loop(), list[float]()
+    server = await loop.create_server(
+        lambda: Connection(delay, refused, answered), "127.0.0.1", 0, backlog=512
+    )
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

@@ -69,6 +69,7 @@ def inspect_ai(arguments: argparse.Namespace) -> tuple[float, int]:
 def lm_eval(arguments: argparse.Namespace) -> tuple[float, int]:
     import datasets
     from lm_eval import simple_evaluate
+    from lm_eval.loggers import EvaluationTracker
     from lm_eval.tasks import TaskManager
 
     found = rows(arguments)
@@ -103,10 +104,19 @@ def lm_eval(arguments: argparse.Namespace) -> tuple[float, int]:
         model, args = "hf", f"pretrained={arguments.model},dtype=float32"
         more = {"batch_size": 64, "device": "cpu"}
     began = time.monotonic()
+    tracker = EvaluationTracker(output_path="lm-eval-output")  # as its command does with --log_samples
     done = simple_evaluate(
-        model=model, model_args=args, tasks=[task], task_manager=TaskManager(include_defaults=False), **more
+        model=model,
+        model_args=args,
+        tasks=[task],
+        task_manager=TaskManager(include_defaults=False),
+        evaluation_tracker=tracker,
+        **more,
     )
-    return time.monotonic() - began, len(done["samples"]["sums"])
+    samples = done.pop("samples")
+    tracker.save_results_aggregated(results=done, samples=samples)
+    tracker.save_results_samples(task_name="sums", samples=samples["sums"])
+    return time.monotonic() - began, len(samples["sums"])
 
 
 def crfm_helm(arguments: argparse.Namespace) -> tuple[float, int]:

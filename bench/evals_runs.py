@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 HERE = Path(__file__).resolve().parent
 COMMONWEAL = (sys.executable, "-m", "commonweal")
@@ -160,3 +161,15 @@ def endpoint(delay_ms: float, refuse: str = "") -> Iterator[str]:
     finally:
         server.kill()
         server.wait()
+
+
+def answered(url: str) -> list[float]:
+    """The moments at which the server at ``url`` has answered since it was asked this last, in seconds."""
+    with urlopen(url.removesuffix("/v1") + "/answered", timeout=30) as told:  # noqa: S310 - on loopback
+        return sorted(json.loads(told.read()))
+
+
+def steady_rate(moments: Sequence[float]) -> float:
+    """Answers a second, from the tenth part on: what a client asks before it begins counts for little."""
+    first = len(moments) // 10
+    return (len(moments) - 1 - first) / (moments[-1] - moments[first])

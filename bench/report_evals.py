@@ -135,9 +135,9 @@ def _eval_endpoint(found: Found) -> Part:
     ]
     lines = [
         f"A server on loopback that answers after {settings['delay_ms']:.0f} ms, {settings['at_once']} requests at "
-        f"once; {part['ideal_per_second']:,.0f} a second are the most there can be. Requests beyond the first over "
-        "the wall time beyond that of a run of one, which leaves out everyone's start; `whole`: all requests over all "
-        "of the evaluation's wall time. What else runs on the machine counts here. From the issue, not measured here: "
+        f"once; {part['ideal_per_second']:,.0f} a second are the most there can be. Answers a second by the server's "
+        "clock, from the tenth part of them on; `whole`: all requests over all of the evaluation's wall time, with its "
+        "start, scoring and writing. What else runs on the machine counts here. From the issue, not measured here: "
         "crfm-helm 200 to 220, lm-eval 950 to 1,100, inspect_ai 30 to 40.",
         *table(("", "requests", "best a second", "median", "whole", "cpu ms a request"), rows),
         *_not_run(part),

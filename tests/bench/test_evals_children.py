@@ -65,6 +65,17 @@ def test_the_slow_server_is_slow_and_refuses_what_it_is_told_to(runs: ModuleType
             urlopen(Request(f"{url}/completions", data=b'{"prompt": "never"}'))
 
 
+def test_the_slow_server_tells_when_it_answered(runs: ModuleType) -> None:
+    with runs.endpoint(1.0) as url:
+        for _ in range(3):
+            with urlopen(Request(f"{url}/completions", data=b'{"prompt": "x", "logprobs": 1}')) as answer:
+                assert b"token_logprobs" in answer.read()
+        moments = runs.answered(url)
+        assert len(moments) == 3
+        assert runs.answered(url) == []
+    assert runs.steady_rate([0.0, *(5.0 + n / 100 for n in range(20))]) == pytest.approx(100.0)
+
+
 def test_the_cost_of_an_instance_is_what_many_take_more(bench: ModuleType) -> None:
     row = bench._cost_row("x", {1: [0.5, 0.6, 9.0], 1000: [1.0], 3000: [1.6]}, 1000, 3000)
     assert row["fixed_seconds"] == 0.6

@@ -70,8 +70,8 @@ def _not_run(part: Found) -> list[str]:
 
 
 def _beside(part: Found, key: str, digits: int, unit: str) -> str:
-    """What the peers took, for the verdict."""
-    rows = [row for row in part["rows"] if row["who"] != "commonweal" and row.get(key) is not None]
+    """What the peers took, for the verdict. A number that is not positive was lost in what else the machine did."""
+    rows = [row for row in part["rows"] if row["who"] != "commonweal" and (row.get(key) or 0) > 0]
     told = ", ".join(f"{row['who']} {row[key]:,.{digits}f} {unit}" for row in rows)
     return f" ({told})" if told else " (no peer run)"
 

@@ -115,13 +115,13 @@ def _joined(wishes: Wishes, options: AgentOptions) -> Iterator[_Lent]:
             listener(event)
 
     with Store(wishes.state, options.cache_bytes) as store, stop_on_signals(stop):
-        agent = Agent(client, _executors(wishes, options, device), options, store, SystemClock(), tell)
         known = store.identity(client.url)
         if known is None and not wishes.token:
             raise NotAuthorized(
                 "this machine is not a member yet",
                 hint="give a join token with --token; the hub's operator has it",
             )
+        agent = Agent(client, _executors(wishes, options, device), options, store, SystemClock(), tell)
         platform = machine.measure(device, options.threads) if known is None else {}
         with suppress(Stopped):
             agent.join(token=wishes.token, name=wishes.name, platform=platform, stop=stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,13 @@ from hypothesis import strategies as st
 from made_samples import asked, chosen, completion, generated, timed
 
 from commonweal.evals.instance import Instance, Reference
+from commonweal.evals.metrics import calibration
 from commonweal.evals.metrics.calibration import (
     Calibration,
     ece_equal_mass,
     ece_one_bin,
     platt,
+    platt_scaled,
     selective_accuracies,
 )
 from commonweal.evals.metrics.classification import Classification
@@ -82,6 +85,29 @@ def test_platt_scaling_of_separable_data_stays_finite() -> None:
     assert math.isfinite(slope)
     assert math.isfinite(intercept)
     assert slope > 0
+
+
+def test_platt_scaling_of_confidences_that_hardly_differ_takes_few_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A model that knows nothing is always about as sure; slope and intercept are nearly one direction."""
+    draw, steps = np.random.default_rng(0), list[int]()
+    confidence = draw.uniform(0.250, 0.262, 3000)
+    correct = (draw.random(3000) < 0.1 + 8 * (confidence - 0.25)).astype(float)
+    inner = calibration._derivatives
+
+    def counted(*given: Any) -> Any:
+        steps.append(1)
+        return inner(*given)
+
+    monkeypatch.setattr(calibration, "_derivatives", counted)
+    slope, intercept = platt(confidence, correct)
+    assert len(steps) < 12
+    scaled = platt_scaled(confidence, slope, intercept)
+    odds = np.log(confidence / (1 - confidence))
+    assert abs(float(np.mean(scaled - correct))) < 1e-12
+    assert abs(float(np.mean((scaled - correct) * (odds - odds.mean())))) < 1e-12
+    assert slope > 1
 
 
 def test_equal_confidences_have_no_slope() -> None:

@@ -26,6 +26,9 @@ from commonweal.evals.statistics import distinct
 FEWEST = 10
 _EDGE = 1e-12
 _RIDGE = 1e-10  # scikit-learn's C = 1e10
+_CONVERGED = 1e-20
+"""Twice what another step would gain of log-likelihood: the point is within 1e-10 standard errors, however badly
+conditioned it is (a model that is always about as sure)."""
 
 
 def ece_equal_mass(confidence: Column, correct: Column, bins: int = 10) -> float:
@@ -69,35 +72,45 @@ def platt(confidence: Column, correct: Column) -> tuple[float, float]:
 
 
 def _fitted(x: Column, correct: Column) -> tuple[float, float]:
-    """:func:`platt` where the log-odds ``x`` are known. Near the end rounding may keep any step from lowering the
-    gradient; halving ends when the step no longer moves the point. Of equal confidences no slope can be known: it stays
-    0."""
+    """:func:`platt` where the log-odds ``x`` are known. They are brought to mean 0 and deviation 1 meanwhile: of a
+    model that is always about as sure, slope and intercept could hardly be told apart otherwise. Of equal confidences
+    no slope can be known: it stays 0."""
     rate = float(np.mean(correct))
-    at = (0.0, float(np.log(rate / (1 - rate))))
-    if np.minimum.reduce(x) == np.maximum.reduce(x):
-        return at
-    gradient, curvature = _derivatives(x, correct, *at)
+    start = float(np.log(rate / (1 - rate)))
+    mean, spread = float(np.mean(x)), float(np.std(x))
+    if spread == 0.0 or np.minimum.reduce(x) == np.maximum.reduce(x):
+        return 0.0, start
+    slope, intercept = _newton((x - mean) / spread, correct, start, _RIDGE / spread**2)
+    return slope / spread, intercept - slope * mean / spread
+
+
+def _newton(x: Column, correct: Column, start: float, ridge: float) -> tuple[float, float]:
+    """From slope 0 and intercept ``start``. Where rounding keeps any step from lowering the gradient, halving ends when
+    the step no longer moves the point."""
+    at = (0.0, start)
+    gradient, curvature = _derivatives(x, correct, *at, ridge)
     for _ in range(100):
-        step: list[float] = np.linalg.lstsq(curvature, gradient, rcond=None)[0].tolist()
+        newton = np.linalg.lstsq(curvature, gradient, rcond=None)[0]
+        if gradient @ newton <= _CONVERGED:
+            return at
+        step: list[float] = newton.tolist()
         steepness = gradient @ gradient
         for halvings in range(40):
             tried = (at[0] - step[0] / 2**halvings, at[1] - step[1] / 2**halvings)
             if tried == at:
                 return at
-            new_gradient, new_curvature = _derivatives(x, correct, *tried)
+            new_gradient, new_curvature = _derivatives(x, correct, *tried, ridge)
             if new_gradient @ new_gradient < steepness:
                 break
         else:
             return at
-        moved = max(abs(tried[0] - at[0]), abs(tried[1] - at[1]))
-        small = moved <= 1e-10 * (1 + max(abs(at[0]), abs(at[1])))
         at, gradient, curvature = tried, new_gradient, new_curvature
-        if small:
-            return at
     return at
 
 
-def _derivatives(x: Column, correct: Column, slope: float, intercept: float) -> tuple[Column, Column]:
+def _derivatives(
+    x: Column, correct: Column, slope: float, intercept: float, ridge: float
+) -> tuple[Column, Column]:
     """Gradient and curvature of the negative log-likelihood in (slope, intercept)."""
     p = slope * x
     p += intercept
@@ -106,8 +119,8 @@ def _derivatives(x: Column, correct: Column, slope: float, intercept: float) -> 
     weight *= p
     weighted = np.multiply(weight, x, out=p)
     cross = np.add.reduce(weighted)
-    gradient = np.array((x @ error + _RIDGE * slope, np.add.reduce(error)))
-    return gradient, np.array(((weighted @ x + _RIDGE, cross), (cross, np.add.reduce(weight))))
+    gradient = np.array((x @ error + ridge * slope, np.add.reduce(error)))
+    return gradient, np.array(((weighted @ x + ridge, cross), (cross, np.add.reduce(weight))))
 
 
 def platt_scaled(confidence: Column, slope: float, intercept: float) -> Column:

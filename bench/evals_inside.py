@@ -121,83 +121,20 @@ def lm_eval(arguments: argparse.Namespace) -> tuple[float, int]:
 
 def crfm_helm(arguments: argparse.Namespace) -> tuple[float, int]:
     sys.modules.setdefault("evals_inside", sys.modules["__main__"])
-    from helm.benchmark.adaptation.adapter_spec import AdapterSpec
     from helm.benchmark.config_registry import register_builtin_configs_from_helm_package
     from helm.benchmark.executor import ExecutionSpec
     from helm.benchmark.metrics.common_metric_specs import get_exact_match_metric_specs
-    from helm.benchmark.model_deployment_registry import (
-        ClientSpec,
-        ModelDeployment,
-        register_model_deployment,
-    )
     from helm.benchmark.run_spec import RunSpec
     from helm.benchmark.runner import Runner
-    from helm.benchmark.scenarios.scenario import (
-        CORRECT_TAG,
-        TEST_SPLIT,
-        Input,
-        Instance,
-        Output,
-        Reference,
-        Scenario,
-        ScenarioSpec,
-    )  # fmt: skip
+    from helm.benchmark.scenarios.scenario import ScenarioSpec
     from helm.common.authentication import Authentication
 
-    found = rows(arguments)
-
-    class Sums(Scenario):
-        name, description, tags = "sums", "sums", []
-
-        def get_instances(self, output_path):
-            return [
-                Instance(
-                    input=Input(text=row["question"]),
-                    references=[
-                        Reference(Output(text=text), tags=[CORRECT_TAG] if n == row["answer"] else [])
-                        for n, text in enumerate(row["choices"])
-                    ],
-                    split=TEST_SPLIT,
-                )
-                for row in found
-            ]
-
-    sys.modules["__main__"].Sums = Sums
+    sys.modules["__main__"].Sums = _helm_scenario(rows(arguments))
     register_builtin_configs_from_helm_package()
-    deployment = "simple/model1"
-    if arguments.what == "endpoint":
-        deployment = "bench/tiny"
-        register_model_deployment(
-            ModelDeployment(
-                name=deployment,
-                model_name="simple/model1",
-                tokenizer_name="simple/tokenizer1",
-                max_sequence_length=4096,
-                client_spec=ClientSpec(
-                    class_name="helm.clients.openai_client.OpenAILegacyCompletionsClient",
-                    args={"base_url": arguments.url, "api_key": "none", "openai_model_name": "tiny"},
-                ),
-            )
-        )
-    adapter = AdapterSpec(
-        method="multiple_choice_joint",
-        instructions=INSTRUCTIONS + "\n",
-        input_prefix="Question: ",
-        input_suffix="\n",
-        output_prefix="Answer: ",
-        output_suffix="\n",
-        max_train_instances=0,
-        max_eval_instances=arguments.instances,
-        model="simple/model1",
-        model_deployment=deployment,
-        max_tokens=1,
-        temperature=0.0,
-        stop_sequences=["\n"],
-    )
     spec = RunSpec(
         name="sums",
         scenario_spec=ScenarioSpec(class_name="evals_inside.Sums"),
-        adapter_spec=adapter,
+        adapter_spec=_helm_adapter(arguments.instances, _helm_deployment(arguments)),
         metric_specs=get_exact_match_metric_specs(),
         groups=["sums"],
     )
@@ -220,6 +157,82 @@ def crfm_helm(arguments: argparse.Namespace) -> tuple[float, int]:
     seconds = time.monotonic() - began
     newest = max(Path("helm-output").rglob("per_instance_stats.json"), key=lambda file: file.stat().st_mtime)
     return seconds, len(json.loads(newest.read_text()))
+
+
+def _helm_scenario(found):
+    """HELM's scenario of these rows: a class, which it finds by its name."""
+    from helm.benchmark.scenarios.scenario import (
+        CORRECT_TAG,
+        TEST_SPLIT,
+        Input,
+        Instance,
+        Output,
+        Reference,
+        Scenario,
+    )  # fmt: skip
+
+    class Sums(Scenario):
+        name, description, tags = "sums", "sums", []
+
+        def get_instances(self, output_path):
+            return [
+                Instance(
+                    input=Input(text=row["question"]),
+                    references=[
+                        Reference(Output(text=text), tags=[CORRECT_TAG] if n == row["answer"] else [])
+                        for n, text in enumerate(row["choices"])
+                    ],
+                    split=TEST_SPLIT,
+                )
+                for row in found
+            ]
+
+    return Sums
+
+
+def _helm_deployment(arguments: argparse.Namespace) -> str:
+    """HELM's own mock, or the slow server."""
+    if arguments.what != "endpoint":
+        return "simple/model1"
+    from helm.benchmark.model_deployment_registry import (
+        ClientSpec,
+        ModelDeployment,
+        register_model_deployment,
+    )
+
+    register_model_deployment(
+        ModelDeployment(
+            name="bench/tiny",
+            model_name="simple/model1",
+            tokenizer_name="simple/tokenizer1",
+            max_sequence_length=4096,
+            client_spec=ClientSpec(
+                class_name="helm.clients.openai_client.OpenAILegacyCompletionsClient",
+                args={"base_url": arguments.url, "api_key": "none", "openai_model_name": "tiny"},
+            ),
+        )
+    )
+    return "bench/tiny"
+
+
+def _helm_adapter(instances: int, deployment: str):
+    from helm.benchmark.adaptation.adapter_spec import AdapterSpec
+
+    return AdapterSpec(
+        method="multiple_choice_joint",
+        instructions=INSTRUCTIONS + "\n",
+        input_prefix="Question: ",
+        input_suffix="\n",
+        output_prefix="Answer: ",
+        output_suffix="\n",
+        max_train_instances=0,
+        max_eval_instances=instances,
+        model="simple/model1",
+        model_deployment=deployment,
+        max_tokens=1,
+        temperature=0.0,
+        stop_sequences=["\n"],
+    )
 
 
 def main() -> None:

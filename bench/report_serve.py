@@ -24,6 +24,7 @@ def serve(found: Found) -> Section:
         "hub": _hub,
         "tuning": _tuning,
         "audit": _audit,
+        "tools": _tools,
     }
     lines = [
         "What: one engine and its peers on a Llama of 15 million random weights; the same through hub and member; the "
@@ -293,3 +294,19 @@ def _audit(part: Part) -> tuple[list[str], list[Verdict]]:
         met=accused == 0 and all(cheats.values()),
     )
     return table(head, rows), [verdict]
+
+
+def _tools(part: Part) -> tuple[list[str], list[Verdict]]:
+    rows = [
+        [name, f"{one['median_ms']:.0f}", f"{one['best_ms']:.0f}", f"{one['own_cpu_ms']:.1f}"]
+        for name, one in part["queries"].items()
+    ]
+    search = part["search"]
+    lines = table((f"a query ({part['sandbox']})", "median ms", "best ms", "hub's own cpu ms"), rows)
+    lines += [
+        f"Passages: {search['bytes'] / 1e6:.1f} MB of text indexed as {search['passages']:,} in "
+        f"{search['index_seconds']:.1f} s; a search among them {search['best_median_ms']:.0f} to "
+        f"{search['worst_median_ms']:.0f} ms.",
+        "",
+    ]
+    return lines, []

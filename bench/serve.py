@@ -6,11 +6,11 @@
     hub       serve_hub.py      what hub and router add; two processes; a killed worker
     tuning    serve_tuning.py   fine-tuning: exact match before and after, bytes a round
     audit     serve_audit.py    what an audit costs and finds
+    tools     serve_tools.py    queries in the sandbox, searches among passages
 
     python bench/serve.py --out bench/data/serve.json [--only engine,api] [--quick]
 
-What was measured before and is not run again is kept; what a part's script wrote by itself is taken in by
-``--take part=FILE``.
+What was measured before and is not run again is kept.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ PARTS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "hub": ((), ("--quick",)),
     "tuning": ((), ("--steps", "60", "--examples", "200", "--epochs", "4")),
     "audit": ((), ("--answers", "8", "--steps", "60")),
+    "tools": ((), ("--quick",)),
 }
 """Arguments, whole and quick."""
 _WRITE_A_FILE = frozenset({"api", "hub"})
@@ -65,10 +66,7 @@ def main() -> None:
     arguments = parser.parse_args()
     record = Record("serving", {"quick": arguments.quick})
     found = json.loads(arguments.out.read_text()).get("parts", {}) if arguments.out.exists() else {}
-    for part, _, file in (one.partition("=") for one in arguments.take):
-        found[part] = json.loads(Path(file).read_text())
-        record.save(arguments.out, {"parts": found})
-    for part in filter(None, arguments.only.split(",")):
+    for part in arguments.only.split(","):
         print(part, flush=True)
         found[part] = measured(part, quick=arguments.quick)
         record.save(arguments.out, {"parts": found})

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 
 from commonweal.app import FirstKeys, HubSettings, build, first_start
 from commonweal.core.blobs import Blobs
@@ -32,6 +29,7 @@ from commonweal.core.work import (
     WorkUnit,
 )
 from commonweal.pool.foreman import Fault, no_fault
+from served_app import serving
 
 PREFIX = "/pool/v1"
 
@@ -204,21 +202,5 @@ def running_hub(
     keys = first_start(database, options, SystemClock()) or keys
     assert keys is not None
     app = build(database, blobs, dict(FACTORIES), options, fault=fault)
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-
-    def stop() -> None:
-        server.should_exit = True
-        thread.join(20)
-        listener.close()
-
-    try:
-        yield RunningHub(f"http://127.0.0.1:{listener.getsockname()[1]}", keys, stop)
-    finally:
-        stop()
+    with ExitStack() as stack:
+        yield RunningHub(stack.enter_context(serving(app)), keys, stack.close)

@@ -34,6 +34,7 @@ from commonweal.serve.api import (
     embeddings,
     files,
     fine_tuning,
+    live,
     models,
     scoring,
     uploads,
@@ -73,6 +74,7 @@ ROUTES = (
     community,
     publishing_routes,
     scoring,
+    live,
 )
 PREFIXES = ("/v1/", "/serve/v1/")
 """Routes that count their bodies themselves."""
@@ -153,6 +155,7 @@ def enter(app: FastAPI, half: Half) -> None:
     """Enter the routes. What comes after this under ``/v1`` is not reached."""
     app.state.serve = half.serve
     app.state.gateway = half.serving.gateway
+    app.state.serving = half.serving
     for module in ROUTES:
         app.include_router(module.router)
     app.include_router(publishing_routes.promotions)

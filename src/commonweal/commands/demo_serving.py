@@ -79,8 +79,10 @@ def serve_and_tune(client: PoolClient, url: str, key: str, folder: Path, check: 
     finally:
         models.close()
     console.out.print(
-        f"\n[dim]the model at work:[/]\n  the members serve it as {NAME}, at {url}/v1 for any OpenAI client;\n"
-        f"  a million tokens cost {console.money(1000 * published['price_out'])} credits. Chat: {url}/chat"
+        f"\n[dim]the model at work:[/]\n"
+        f"  the members serve it as {NAME}, for any OpenAI client, at\n"
+        f"  {url}/v1; a page to chat is at {url}/chat.\n"
+        f"  A million tokens cost {console.money(1000 * published['price_out'])} credits."
     )
     asked = OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=5)
     answer, speed = _chat(asked)
@@ -90,12 +92,13 @@ def serve_and_tune(client: PoolClient, url: str, key: str, folder: Path, check: 
     assert job.fine_tuned_model is not None, "a job that succeeded has a model"
     after = exact_match(asked, job.fine_tuned_model, kept)
     spent = _spent(client, job.id)
+    example = console.safe(_ask(asked, job.fine_tuned_model, kept[0].said))[:20]
     console.out.print(
-        f"  fine-tuned on {len(learned)} exercises over the pool in {console.duration(seconds)}: "
-        f"{console.count(job.trained_tokens or 0)} tokens,\n  {console.money(spent)} credits. Of {len(kept)} "
-        f"exercises that it never saw, it got right:\n"
-        f"    before  {before:4.0%}\n    after   {after:4.0%}    [dim]for example '{kept[0].said}' -> "
-        f"'{console.safe(_ask(asked, job.fine_tuned_model, kept[0].said))}'[/]"
+        f"  Fine-tuned on {len(learned)} exercises over the pool in {console.duration(seconds)}: "
+        f"{console.count(job.trained_tokens or 0)} tokens,\n"
+        f"  {console.money(spent)} credits. Of {len(kept)} exercises that it never saw, it got right\n"
+        f"    before  {before:4.0%}\n"
+        f"    after   {after:4.0%}    [dim]'{kept[0].said}' -> '{example}'[/]"
     )
     return Tuned(
         model=NAME,
@@ -133,8 +136,9 @@ def _chat(asked: OpenAI) -> tuple[str, float]:
         if chunk.usage is not None:
             tokens = chunk.usage.completion_tokens
     speed = tokens / max(1e-6, time.monotonic() - (first or began))
-    shown = " ".join("".join(pieces).split())[:60]
-    console.out.print(f"  asked to go on from 'import os', it streams: {console.safe(shown)}")
+    shown = " ".join("".join(pieces).split())[:72]
+    console.out.print(f"  Asked to go on from 'import os', it streams {speed:.0f} tokens a second:")
+    console.out.print(f"    {console.safe(shown)}")
     return "".join(pieces), speed
 
 

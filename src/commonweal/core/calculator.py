@@ -12,7 +12,21 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 
+from commonweal.core.completion import Tool
+
 Number = int | float
+
+CALCULATOR = Tool(
+    name="calculator",
+    description="Calculates an arithmetic expression, for example '(12.5 + 3) * 4 / 100'. Powers: ^. "
+    "Functions: sqrt, log, exp, round, min, max and others.",
+    parameters={
+        "type": "object",
+        "properties": {"expression": {"type": "string"}},
+        "required": ["expression"],
+    },
+)
+"""How a model is told of it."""
 
 LONGEST = 500
 """Characters of an expression."""

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from commonweal.core.openai_words import message_of
 from commonweal.evals.completers.concurrency import Gate, Limit, observed
-from commonweal.evals.completers.faults import fault_of, message_of, retry_after
+from commonweal.evals.completers.faults import fault_of, retry_after
 from commonweal.evals.completers.retrying import Retries
 
 FULL = Limit(value=64.0, ceiling=64)

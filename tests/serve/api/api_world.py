@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-import uvicorn
 from fastapi import FastAPI
 from openai import OpenAI
 
@@ -27,6 +25,7 @@ from commonweal.serve.api.context import Account, Serve, ServeOptions
 from commonweal.serve.api.errors import refuse_the_rest
 from commonweal.serve.catalogue import ServedModel, publish
 from commonweal.serve.desk import Ask
+from served_app import serving
 
 Script = Callable[[Ask], AsyncIterator[Event]]
 WORDS = ("Four", " legs", " good", ",", " two", " legs", " bad", ".")
@@ -205,17 +204,5 @@ def running_world(database: Database, blobs: Blobs, desk: Any = None, **options:
         publish(connection, make_model("tiny"))
         publish(connection, make_model("org/tiny-chat"))
         publish(connection, make_model("secret", owner="bob", public=False))
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(make_app(serve), log_level="warning", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    try:
-        yield World(f"http://127.0.0.1:{listener.getsockname()[1]}", serve, desk)
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        listener.close()
+    with serving(make_app(serve)) as url:
+        yield World(url, serve, desk)

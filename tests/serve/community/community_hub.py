@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-import uvicorn
 from fastapi import FastAPI
 
 from commonweal.core.blobs import Blobs
@@ -27,6 +25,7 @@ from commonweal.serve.catalogue import ServedModel
 from commonweal.serve.community.parts import Community
 from commonweal.serve.desk import Ask
 from commonweal.serve.tools.workbench import Workbench
+from served_app import serving
 
 ACCOUNTS = {
     "cw-ann": Account(name="user:ann"),
@@ -130,15 +129,5 @@ def running(
     app.state.serve = serve
     for router in (community.router, models.router, *pages):
         app.include_router(router)
-    with closing(socket.socket()) as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(64)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        try:
-            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            yield CommunityHub(url=url, desk=desk, serve=serve, app=app)
-        finally:
-            server.should_exit = True
-            thread.join(20)
+    with serving(app, lifespan="off") as url:
+        yield CommunityHub(url=url, desk=desk, serve=serve, app=app)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI
 from openai import OpenAI
 
@@ -26,6 +22,7 @@ from commonweal.serve.api.errors import refuse_the_rest
 from commonweal.serve.catalogue import ServedModel, identity_of, publish
 from commonweal.serve.desk import Ask
 from commonweal.serve.tuning.trainer import Trainer
+from served_app import serving
 
 
 @dataclass(slots=True)
@@ -106,20 +103,8 @@ def running_api(
         options=replace(ServeOptions(), **(options or {})),
         trainer=trainer,
     )
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(make_app(serve), log_level="warning", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    try:
-        yield Api(f"http://127.0.0.1:{listener.getsockname()[1]}", serve, desk)
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        listener.close()
+    with serving(make_app(serve)) as url:
+        yield Api(url, serve, desk)
 
 
 def add_model(

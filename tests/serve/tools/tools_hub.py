@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
-import uvicorn
 from fastapi import FastAPI
 from openai import OpenAI
 from scripted_desk import Answer, ScriptedDesk
@@ -25,6 +21,7 @@ from commonweal.serve.api.context import Account, Serve
 from commonweal.serve.api.errors import refuse_the_rest
 from commonweal.serve.catalogue import ServedModel, publish
 from commonweal.serve.tools.workbench import Workbench
+from served_app import serving
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +70,6 @@ def running_tools_hub(database: Database, blobs: Blobs) -> Iterator[ToolsHub]:
     for module in (chat, answers, documents, files):
         app.include_router(module.router)
     refuse_the_rest(app)
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    try:
-        yield ToolsHub(f"http://127.0.0.1:{listener.getsockname()[1]}", serve, desk)
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        listener.close()
-        assert serve.workbench is not None
-        serve.workbench.databases.close()
+    assert serve.workbench is not None
+    with serving(app) as url, closing(serve.workbench.databases):
+        yield ToolsHub(url, serve, desk)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from commonweal.core.calculator import CannotCalculate, calculate, shown
+from commonweal.core.calculator import CALCULATOR, CannotCalculate, calculate, shown
 from commonweal.core.completion import CompletionFailed, Message, Tool, ToolCall
 from commonweal.core.errors import ConfigError
 from commonweal.core.sandbox.sqlite import QueryLimits, Rows, query
@@ -48,16 +48,6 @@ class HarnessTool(Protocol):
         ...
 
 
-_CALCULATOR = Tool(
-    name="calculator",
-    description="Calculates an arithmetic expression, for example '(12.5 + 3) * 4 / 100'. Powers: ^. "
-    "Functions: sqrt, log, exp, round, min, max and others.",
-    parameters={
-        "type": "object",
-        "properties": {"expression": {"type": "string"}},
-        "required": ["expression"],
-    },
-)
 _SQL = Tool(
     name="sql",
     description="Runs one SQLite SELECT query on the database of the question and gives its rows.",
@@ -71,7 +61,7 @@ _SQL = Tool(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calculator:
-    tool: Tool = _CALCULATOR
+    tool: Tool = CALCULATOR
 
     def run(self, arguments: Mapping[str, Any], instance: Instance) -> str:
         try:

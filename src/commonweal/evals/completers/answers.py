@@ -15,22 +15,12 @@ from commonweal.core.completion import (
     LOGPROB_FLOOR,
     Choice,
     Completion,
-    Finish,
     Request,
     Timing,
     Token,
     ToolCall,
 )
-
-_FINISHES: Mapping[str | None, Finish] = {
-    "stop": "stop",
-    "eos": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-}
+from commonweal.core.openai_words import FINISHES
 
 
 class Malformed(Exception):
@@ -130,7 +120,7 @@ def _made(
     calls: tuple[ToolCall, ...] = (),
 ) -> Choice:
     end = cut_at_stop(text, request.stop) if request.stop else len(text)
-    reason = _FINISHES.get(finish, "stop")
+    reason = FINISHES.get(finish, "stop")
     if end < len(text):
         tokens = shortened(tokens, text, end)
         text, reason = text[:end], "stop"

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from commonweal.core.completion import Message, Request
+from commonweal.core.openai_words import MOST_ALTERNATIVES, tool_forms
 from commonweal.evals.completers.dialect import Dialect
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -19,9 +20,6 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 COMPLETIONS = "/completions"
 CHAT = "/chat/completions"
 MODELS = "/models"
-
-MOST_ALTERNATIVES = 20
-"""The most ``top_logprobs`` that the protocol allows in a chat."""
 
 
 def path_of(request: Request) -> str:
@@ -77,17 +75,7 @@ def _chat(request: Request, dialect: Dialect) -> dict[str, Any]:
         if request.logprobs:
             made["top_logprobs"] = min(request.logprobs, MOST_ALTERNATIVES)
     if request.tools:
-        made["tools"] = [
-            {
-                "type": "function",
-                "function": {
-                    "name": tool.name,
-                    "description": tool.description,
-                    "parameters": dict(tool.parameters),
-                },
-            }
-            for tool in request.tools
-        ]
+        made["tools"] = tool_forms(request.tools)
     return made
 
 

@@ -6,21 +6,14 @@ a 429 that says the account is empty.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any
 
 from commonweal.core.completion import FailureKind
+from commonweal.core.openai_words import message_of, says_too_long
 
-_TOO_LONG = re.compile(
-    r"context[ _]?(?:length|window|size|limit)|maximum context|context_length_exceeded|n_ctx"
-    r"|(?:prompt|input|request|inputs)\b.{0,60}\b(?:too long|too large|exceed)|too many (?:input )?tokens"
-    r"|longer than the (?:model|maximum)|reduce the length",
-    re.IGNORECASE | re.DOTALL,
-)
 _REFUSED = re.compile(
     r"content_filter|content_policy|content management policy|safety system|moderation", re.IGNORECASE
 )
@@ -75,7 +68,7 @@ def _refusal_of(status: int, headers: Mapping[str, str], said: str, text: str) -
         return Fault(kind="bad_request", message=text, hint=f"the server points to {there}: give that URL")
     if status in _NO_ROUTE:
         return _missing(text, unknown_model=_NO_MODEL.search(said) is not None)
-    if status == 413 or (status in (400, 422) and _TOO_LONG.search(said)):
+    if says_too_long(status, said):
         return Fault(kind="too_long", message=text)
     if _REFUSED.search(said):
         return Fault(kind="refused", message=text)
@@ -104,29 +97,3 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
         return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - now)
     except (KeyError, ValueError, TypeError, OverflowError):
         return None
-
-
-def message_of(body: bytes) -> str:
-    """What the server says is wrong, as one short line: the shapes of OpenAI, vLLM, FastAPI and llama.cpp."""
-    text = body[:65536].decode("utf-8", "replace")
-    try:
-        value: Any = json.loads(text)
-    except ValueError:
-        return _line(text)
-    for key in ("error", "detail", "message"):
-        if isinstance(value, dict) and value.get(key):
-            value = value[key]
-    if isinstance(value, dict):
-        value = " ".join(str(part) for part in (value.get("code"), value.get("type")) if part)
-    return _line(_with_code(text, value if isinstance(value, str) else json.dumps(value)))
-
-
-def _with_code(text: str, said: str) -> str:
-    """OpenAI's stable codes stand beside the message; they are what is recognized."""
-    codes = re.findall(r'"code":\s*"([a-z_]{3,40})"', text)
-    return said + "".join(f" ({code})" for code in codes if code not in said)
-
-
-def _line(text: str) -> str:
-    line = " ".join(re.sub(r"<[^>]*>", " ", text[:2000]).split())
-    return line[:400]

@@ -6,7 +6,6 @@ Source: the OpenAI API reference, and what vLLM, SGLang, llama.cpp and Ollama ad
 from __future__ import annotations
 
 import json
-import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,22 +21,8 @@ from commonweal.core.completion import (
     Token,
     ToolCall,
 )
+from commonweal.core.openai_words import FINISHES, MOST_ALTERNATIVES, message_of, says_too_long, tool_forms
 from commonweal.core.streaming import Ended, Event, Piece, Usage
-
-_MOST_ALTERNATIVES = 20
-_FINISHES: Mapping[str, Finish] = {
-    "stop": "stop",
-    "eos": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-}
-_TOO_LONG = re.compile(
-    r"context[ _]?(?:length|window|size|limit)|maximum context|n_ctx|too long|exceed.{0,40}context",
-    re.I | re.S,
-)
 
 
 def path_of(request: Request) -> str:
@@ -82,7 +67,7 @@ def body_of(request: Request, model: str, *, logprobs: bool) -> dict[str, Any]:
     if logprobs:
         made["logprobs"] = True
         if wanted:
-            made["top_logprobs"] = min(wanted, _MOST_ALTERNATIVES)
+            made["top_logprobs"] = min(wanted, MOST_ALTERNATIVES)
     return made | _tools(request)
 
 
@@ -148,7 +133,7 @@ class Chunks:
             self._tokens += len(tokens)
             yield Piece(index=index, text=text, tokens=tokens)
         if delta.get("finish_reason"):
-            choice.ended, choice.finish = True, _FINISHES.get(delta["finish_reason"], "stop")
+            choice.ended, choice.finish = True, FINISHES.get(delta["finish_reason"], "stop")
 
 
 def scored(payload: Any, request: Request, seconds: float) -> Iterator[Event]:
@@ -184,19 +169,18 @@ def scored(payload: Any, request: Request, seconds: float) -> Iterator[Event]:
 
 def failure_of(status: int, body: bytes) -> CompletionFailed:
     """What an answer that is no 200 means."""
-    said = _line(body)
+    said = message_of(body)
     kinds: Mapping[int, FailureKind] = {
         401: "not_authorized",
         403: "not_authorized",
         404: "bad_request",
         405: "unsupported",
         408: "timeout",
-        413: "too_long",
         429: "rate_limited",
         501: "unsupported",
     }
     kind = kinds.get(status, "server_error" if status >= 500 else "bad_request")
-    if status in (400, 422) and _TOO_LONG.search(said):
+    if says_too_long(status, said):
         kind = "too_long"
     return CompletionFailed(kind, f"the server answers {status}: {said}"[:500])
 
@@ -228,20 +212,9 @@ def _format(schema: str) -> dict[str, Any]:
 def _tools(request: Request) -> dict[str, Any]:
     if not request.tools:
         return {}
-    forms = [
-        {
-            "type": "function",
-            "function": {
-                "name": tool.name,
-                "description": tool.description,
-                "parameters": dict(tool.parameters),
-            },
-        }
-        for tool in request.tools
-    ]
     named = request.tool_choice not in ("auto", "none", "required")
     choice = {"type": "function", "function": {"name": request.tool_choice}} if named else request.tool_choice
-    return {"tools": forms, "tool_choice": choice}
+    return {"tools": tool_forms(request.tools), "tool_choice": choice}
 
 
 def _message(message: Message) -> dict[str, Any]:
@@ -320,14 +293,3 @@ def _count(value: Any, otherwise: int) -> int:
 def _said(value: Mapping[str, Any]) -> str:
     error = value["error"]
     return str(error.get("message") or error if isinstance(error, dict) else error)[:300]
-
-
-def _line(body: bytes) -> str:
-    text = body[:4096].decode("utf-8", "replace")
-    try:
-        value = json.loads(text)
-        found = value.get("error") or value.get("detail") or value.get("message")
-        text = found.get("message") or str(found) if isinstance(found, dict) else str(found or text)
-    except (ValueError, AttributeError, RecursionError):
-        pass
-    return " ".join(re.sub(r"<[^>]*>", " ", text).split())[:400]

@@ -9,8 +9,7 @@ from fastapi import APIRouter, Path
 from fastapi.responses import Response
 
 from commonweal.serve.api.community_bodies import NewDataSet, dataset_view
-from commonweal.serve.api.community_review import operator
-from commonweal.serve.api.context import Account, Caller, ServeDep
+from commonweal.serve.api.context import Account, Caller, ServeDep, operator
 from commonweal.serve.api.errors import OpenAIRoute, documented
 from commonweal.serve.api.storable import Id, listed
 from commonweal.serve.community import datasets

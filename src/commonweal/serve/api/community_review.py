@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal
 import sqlalchemy as sa
 from fastapi import APIRouter, Query
 
-from commonweal.core.errors import NotAuthorized
 from commonweal.serve.api.community_bodies import Deciding, review_view
-from commonweal.serve.api.context import Account, Caller, ServeDep
+from commonweal.serve.api.context import Caller, ServeDep, operator
 from commonweal.serve.api.errors import OpenAIRoute, documented
 from commonweal.serve.api.storable import After, Id, listed
 from commonweal.serve.community import conversations, feedback, reviews, withdrawal
@@ -49,12 +48,6 @@ def decide(review: Id, body: Deciding, serve: ServeDep, caller: Caller) -> dict[
         if body.status == "refused" and after.message is not None:
             gone = withdrawal.withdraw_conversation(connection, serve.blobs, after.conversation, now)
     return review_view(after) | {"datasets": list(gone)}
-
-
-def operator(caller: Account) -> None:
-    """Raises NotAuthorized for anybody else."""
-    if caller.role != "admin":
-        raise NotAuthorized(f"a {caller.role} key may not do this", hint="use the operator's key")
 
 
 def _about(connection: sa.Connection, review: Review) -> dict[str, Any]:

@@ -154,5 +154,11 @@ async def caller_of(request: Request) -> Account:
         raise
 
 
+def operator(caller: Account) -> None:
+    """Raises NotAuthorized for anybody but an operator."""
+    if caller.role != "admin":
+        raise NotAuthorized(f"a {caller.role} key may not do this", hint="use the operator's key")
+
+
 ServeDep = Annotated[Serve, Depends(serve_of)]
 Caller = Annotated[Account, Depends(caller_of)]

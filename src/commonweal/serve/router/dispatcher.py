@@ -189,8 +189,11 @@ class Dispatcher:
     # Asks.
 
     def own_workers(self, account: str, identity: str) -> bool:
-        """Whether a worker of this account's serves the model."""
-        return any(each.lender.owner == account for each in self._serving.get(identity, {}).values())
+        """Whether a worker of this account's serves the model, or loads what it is asked for."""
+        return any(
+            each.lender.owner == account and (each.loads or identity in each.models)
+            for each in self.workers.values()
+        )
 
     async def run(self, errand: Errand) -> AsyncIterator[list[Event]]:
         """The events of an ask, some at a time. Raises Overloaded, Unavailable and CompletionFailed. To close the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ _numbers = itertools.count()
 settings.register_profile("commonweal", deadline=None)
 settings.load_profile("commonweal")
 _connect = socket.socket.connect
+# A shell that runs the suite in the background has it ignore ctrl-c, and all that it starts: some tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from fastapi import FastAPI
 
 from commonweal.core.clock import Clock
 from commonweal.core.database import Database
-from commonweal.pool import standing
+from commonweal.pool import accounts, standing
 from commonweal.pool.access import identify
 from commonweal.pool.api.context import Hub
 from commonweal.pool.api.strangers import WRONG_KEY
@@ -46,6 +46,7 @@ from commonweal.serve.api.errors import refuse_the_rest
 from commonweal.serve.audit.rounding import Roundings
 from commonweal.serve.batches import orders
 from commonweal.serve.batches.loop import Batcher
+from commonweal.serve.billing.prompts import Prompts
 from commonweal.serve.community import datasets
 from commonweal.serve.files import shelf
 from commonweal.serve.gateway import door
@@ -128,6 +129,7 @@ def make(hub: Hub, options: ServeOptions, trainer: Trainer | None) -> Half:
         reputation=_Reputation(clock),
         standing=standing.accepted_of,
         rounding=Roundings(hub.blobs.get),
+        count_prompt=Prompts(hub.blobs.get, partial(_vouched, database)),
         now=clock.now,
     )
     tuner = None if trainer is None else Tuner(database, hub.blobs, trainer, clock)
@@ -162,6 +164,11 @@ def enter(app: FastAPI, half: Half) -> None:
     app.include_router(door.router)
     app.include_router(chat_page.router)
     refuse_the_rest(app)
+
+
+def _vouched(database: Database, identity: str) -> bool:
+    with database.transaction() as connection:
+        return accounts.OPERATOR in catalogue.publishers(connection, identity)
 
 
 def forget(database: Database, now: float) -> None:

@@ -23,7 +23,7 @@ from commonweal.core.completion import LOGPROB_FLOOR
 from commonweal.models.architecture import load_checkpoint
 from commonweal.models.choosing import Top, sampled, tops
 from commonweal.models.encoded import Encoded, common_prefix
-from commonweal.models.placement import device_of, dtype_of, ends_of, window_of
+from commonweal.models.placement import device_of, dtype_of, ends_of, keeps_keys, memory_name, window_of
 
 _SHORTEST_SHARED = 16
 """A shared beginning of fewer tokens is not worth a pass of its own."""
@@ -85,7 +85,7 @@ class LocalModel:
         takes = set(inspect.signature(model.forward).parameters)
         self._positions = "position_ids" in takes
         self._keeps = "logits_to_keep" in takes
-        self._cached = "past_key_values" in takes and not getattr(model, "_is_stateful", False)
+        self._memory = memory_name(model) if keeps_keys(model) else None
         self.window = window_of(model)
         self.vocabulary = int(model.config.get_text_config().vocab_size)
         self.ends = ends_of(model)
@@ -93,7 +93,7 @@ class LocalModel:
     @torch.inference_mode()
     def score(self, asked: Sequence[Encoded], *, alternatives: int = 0) -> list[Scores]:
         """The scores of each continuation after its prompt. Prompts that are equal are read once."""
-        if not self._cached:
+        if not self._memory:
             return self._score_whole(asked, alternatives)
         prompts, owners = _distinct([one.prompt for one in asked])
         read = self._read(prompts)
@@ -122,7 +122,7 @@ class LocalModel:
         began = time.perf_counter()
         prompts, owners = _distinct([row.prompt for row in rows])
         active = list(rows)
-        read = self._read(prompts) if self._cached else None
+        read = self._read(prompts) if self._memory else None
         if read is not None and len(prompts) < len(rows):
             read.select(torch.tensor(owners, device=self._device))
         while True:
@@ -219,8 +219,8 @@ class LocalModel:
     ) -> torch.Tensor:
         """Logits of every position, or of the ``last`` one alone."""
         given: dict[str, Any] = {}
-        if self._cached:
-            given = {"attention_mask": mask_BT, "past_key_values": cache}
+        if self._memory:
+            given = {"attention_mask": mask_BT, self._memory: cache}
         if self._positions and positions_BT is not None:
             given["position_ids"] = positions_BT
         if self._keeps and last:

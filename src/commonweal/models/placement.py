@@ -1,7 +1,9 @@
-"""Where a model computes and in which numbers, as a user names it; and which tokens end its texts."""
+"""Where a model computes and in which numbers, as a user names it; which tokens end its texts, how many it reads, and
+by what name it takes what it remembers."""
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -43,3 +45,19 @@ def window_of(model: Any) -> int | None:
     """The most tokens that ``model`` reads, None where its configuration sets no limit."""
     window = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return window if isinstance(window, int) and window > 0 else None
+
+
+_CACHES = ("cache", "past_key_values")
+"""What transformers calls keys and values: since 5.24, and before."""
+_STATES = ("cache_params", "state")
+
+
+def memory_name(model: Any) -> str | None:
+    """By which name ``model`` takes, and gives back, what it remembers of the tokens it has read; None: it does not."""
+    takes = inspect.signature(model.forward).parameters
+    return next((name for name in (*_CACHES, *_STATES) if name in takes), None)
+
+
+def keeps_keys(model: Any) -> bool:
+    """Whether all that ``model`` remembers is keys and values, which can be cut and put side by side."""
+    return memory_name(model) in _CACHES and not getattr(model, "_is_stateful", False)

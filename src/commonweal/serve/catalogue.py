@@ -136,6 +136,12 @@ def every(connection: sa.Connection, account: str) -> tuple[ServedModel, ...]:
     return tuple(_model(row) for row in connection.execute(statement))
 
 
+def publishers(connection: sa.Connection, identity: str) -> frozenset[str]:
+    """The accounts that published exactly this model, under whatever name."""
+    statement = sa.select(served_models.c.owner).where(served_models.c.identity == identity)
+    return frozenset(connection.execute(statement).scalars())
+
+
 def promote(
     connection: sa.Connection, name: str, model: str, account: str, record: Mapping[str, Any], now: float
 ) -> None:

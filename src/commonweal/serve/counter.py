@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Protocol, cast
@@ -24,12 +24,13 @@ from commonweal.serve.billing.counting import Tally, most_completion, most_promp
 from commonweal.serve.billing.tab import Bill, Outcome
 from commonweal.serve.catalogue import ServedModel
 from commonweal.serve.desk import Ask
+from commonweal.serve.gateway.frames import ModelSpec
 from commonweal.serve.router.dispatcher import Dispatcher, Errand
 from commonweal.serve.router.failures import WorkerLost
 from commonweal.serve.router.models import Models
 from commonweal.serve.router.worker import Lender, Wanted
 
-CountPrompt = Callable[[ServedModel, Request], int | None]
+CountPrompt = Callable[[ModelSpec, Request], Awaitable[int | None]]
 """Tokens of a request's prompt by a tokenizer of the hub's; None where it has none."""
 
 
@@ -43,7 +44,7 @@ class Audits(Protocol):
         ...
 
 
-def no_count(model: ServedModel, request: Request) -> int | None:
+async def no_count(model: ModelSpec, request: Request) -> int | None:
     """No tokenizer here: the worker's word, bounded by the bytes of the prompt, counts."""
     return None
 
@@ -71,7 +72,7 @@ class Counter:
         """See :class:`~commonweal.serve.desk.Desk`."""
         model, spec = await self._models.find(ask.request.model, ask.account)
         model = model.when_idle() if ask.priority < 0 else model
-        prompt = self._count_prompt(model, ask.request)
+        prompt = await self._count_prompt(spec, ask.request)
         most = _most(model, ask.request, prompt)
         wanted = Wanted(
             id=ask.id,

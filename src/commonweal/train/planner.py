@@ -237,4 +237,6 @@ def _reason(best: Choice, rejected: Choice | None, options: PlannerOptions, why_
         return f"{text}, and the same loss is reached soonest so; {why_not}"
     if rejected is None:
         return f"{text}, within {options.share:.0%}, and nothing does less harm"
+    if rejected.share <= options.share:
+        return f"{text}, within {options.share:.0%}; what does less harm fits too, but reaches the same loss later"
     return f"{text}, within {options.share:.0%}; all that does less harm waits {rejected.share:.1%} or more"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -284,8 +285,15 @@ def test_a_death_while_the_files_are_written_changes_nothing(
     assert len(batching.desk.asked) == 3
 
 
-def test_cancelling_keeps_what_was_answered(batching: Api) -> None:
-    client = batching.client()
+def test_cancelling_keeps_what_was_answered(batching: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is answered while its batch is being cancelled, too, however long the database takes to keep it."""
+    client, keep = batching.client(), orders.keep
+
+    def kept_slowly(*given: Any) -> bool:
+        time.sleep(0.1)
+        return keep(*given)
+
+    monkeypatch.setattr(orders, "keep", kept_slowly)
     batch = create(client, [line(n) for n in range(6)])
 
     def answer(ask: Any) -> str:
@@ -302,6 +310,8 @@ def test_cancelling_keeps_what_was_answered(batching: Api) -> None:
     assert after.cancelled_at
     assert 2 <= after.request_counts.completed <= 3  # type: ignore[union-attr]
     assert len(told(client, after.output_file_id)) == after.request_counts.completed  # type: ignore[union-attr]
+    with batching.serve.database.transaction() as connection:
+        assert not orders.answered(connection, batch.id), "an answer came after the files were written"
     assert client.batches.cancel(batch.id).status == "cancelled"
     done = create(client, [line(0)])
     batching.desk.busy = 0

@@ -194,6 +194,20 @@ def test_a_damaged_file_harms_nobody(
     databases.close()
 
 
+@pytest.mark.parametrize("bad", [b"CR\x80ATE", b"CREATE TABL\xff"])
+def test_a_damaged_schema_is_an_error_of_the_file(
+    sandbox: Sandbox | None, blobs: Blobs, towns: bytes, bad: bytes
+) -> None:
+    """SQLite's message quotes what it could not read, and that is no text."""
+    good = b"CREATE TABLE"[: len(bad)]
+    databases = Databases(blobs, sandbox)
+    blob = blobs.put(towns.replace(good, bad))
+    assert databases.query(blob, "SELECT * FROM town").status == "error"
+    with pytest.raises(UserError):
+        databases.tables(blob)
+    databases.close()
+
+
 def test_inside_is_no_network_and_no_other_file(
     blobs: Blobs,
     sandbox: Sandbox | None,

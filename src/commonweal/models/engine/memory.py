@@ -19,8 +19,10 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from commonweal.core.errors import ConfigError
 from commonweal.models.engine.block import Block
 from commonweal.models.engine.lora import Adapters
+from commonweal.models.placement import keeps_keys, memory_name
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +42,6 @@ _ONE_MASK = frozenset(
     }
 )
 """Architectures that take a ready mask for a step of one token as it is; others make one each time."""
-
-_CARRIED = ("past_key_values", "cache_params", "state")
-"""Under which name a model takes, and gives back, what it remembers."""
 
 
 class Reading(Protocol):
@@ -88,7 +87,13 @@ class Network:
         self._positions = "position_ids" in takes
         self._keeps = "logits_to_keep" in takes
         self._masks = "attention_mask" in takes
-        self._carried = next((name for name in _CARRIED if name in takes), None)
+        carried = memory_name(model)
+        if carried is None:
+            raise ConfigError(
+                f"'{model.config.model_type}' models remember nothing between two tokens that transformers could keep",
+                hint="serve it by another engine: --engine URL",
+            )
+        self._carried = carried
 
     def logits(
         self,
@@ -98,9 +103,7 @@ class Network:
         memory: Any,
     ) -> tuple[torch.Tensor, Any]:
         """The last position's logits (B, V), and what the model remembers."""
-        given: dict[str, Any] = {}
-        if self._carried is not None:
-            given[self._carried] = memory
+        given: dict[str, Any] = {self._carried: memory}
         if mask is not None and self._masks:
             given["attention_mask"] = mask
         if positions_BT is not None and self._positions:
@@ -108,7 +111,7 @@ class Network:
         if self._keeps:
             given["logits_to_keep"] = 1
         made = self.model(input_ids=ids_BT, use_cache=True, return_dict=True, **given)
-        return made.logits[:, -1], getattr(made, self._carried) if self._carried else None
+        return made.logits[:, -1], getattr(made, self._carried)
 
 
 def memory_of(network: Network) -> Memory:
@@ -129,8 +132,7 @@ def memory_of(network: Network) -> Memory:
 
 def _attention_layers(model: Any, config: Any) -> int | None:
     """How many layers keep keys and values, None where any keeps something else."""
-    takes = inspect.signature(model.forward).parameters
-    if "past_key_values" not in takes or getattr(model, "_is_stateful", False):
+    if not keeps_keys(model):
         return None
     try:
         layers = DynamicCache(config=config).layers

@@ -195,7 +195,11 @@ class Batcher:
         text = line_of(line.custom_id, request_id=request_id, status=reply.status, body=reply.body)
         good = reply.status < 400
         answer = Answered(line=line.number, good=good, body=text, usage=_usage(reply.body) if good else None)
-        await asyncio.shield(asyncio.to_thread(self._keep, batch.id, answer))
+        keeping = asyncio.ensure_future(asyncio.to_thread(self._keep, batch.id, answer))
+        try:
+            await asyncio.shield(keeping)
+        finally:  # cancelled meanwhile: the files must not be written before the answer is in its row
+            await keeping
 
     def _keep(self, batch: str, answer: Answered) -> None:
         with self._database.transaction() as connection:

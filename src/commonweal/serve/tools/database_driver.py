@@ -39,7 +39,7 @@ def main() -> None:
             found: dict[str, Any] = {"tables": tables(guarded, database, limits)}
         else:
             found = result(guarded.query(database, given["sql"], limits))
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter from a message that quotes the file
         found = {"status": "error", "message": str(error)}
     json.dump(found, sys.stdout)
 
@@ -98,7 +98,10 @@ def described(
         keys = connection.execute(
             'SELECT "from", "table", "to" FROM pragma_foreign_key_list(?)', (name,)
         ).fetchall()
-    except sqlite3.Error:  # a virtual table whose module is not there, a view of a table that is gone
+    except (
+        sqlite3.Error,
+        UnicodeDecodeError,
+    ):  # a virtual table without its module, a view of what is gone
         columns, keys = [], []
     samples = sampled(guarded, database, limits, name, [column for column, _, _ in columns[:MOST_COLUMNS]])
     return {

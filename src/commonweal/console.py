@@ -239,6 +239,15 @@ def size(number: float) -> str:
     return count(number)
 
 
+def share(done: int, whole: int | None) -> str:
+    """How much of a transfer is here; ``whole`` is None where nobody says.
+
+    >>> share(1_200_000, 4_800_000), share(1_200_000, None)
+    ('1.2M of 4.8MB', '1.2MB')
+    """
+    return f"{size(done)}B" if whole is None else f"{size(done)} of {size(whole)}B"
+
+
 def rate(speed: float | None) -> str:
     return "-" if speed is None else size(speed)
 

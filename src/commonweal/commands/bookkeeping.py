@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from commonweal import console
@@ -10,6 +11,9 @@ from commonweal.ledger.amounts import shown
 from commonweal.ledger.chain import Head
 from commonweal.ledger.export import verify_export
 from commonweal.pool.client import PoolClient
+
+
+TELL_EVERY = 100
 
 
 class BooksWrong(CommonwealError):
@@ -37,8 +41,10 @@ def grant(client: PoolClient, text: str, *, json: bool) -> None:
 def verify(client: PoolClient, *, json: bool) -> None:
     """Have the hub replay its books, then replay the public export here, in which the head that the hub proved must
     be. Raises BooksWrong."""
-    audit = client.verify()
-    check = verify_export(client.export(), known=Head(position=audit.position, seal=audit.head))
+    with console.live_line("the hub replays its books", shown=not json) as say:
+        audit = client.verify()
+        lines = _counted(client.export(), say, "replaying the export")
+        check = verify_export(lines, known=Head(position=audit.position, seal=audit.head))
     problems = [*audit.problems, *check.problems]
     if json:
         console.print_json({**audit.model_dump(), "ok": not problems, "problems": problems})
@@ -70,8 +76,11 @@ def export(client: PoolClient, file: Path, *, json: bool) -> None:
     """Save the public books. Raises UserError."""
     lines = 0
     try:
-        with file.open("w", encoding="utf-8") as out:
-            for line in client.export():
+        with (
+            file.open("w", encoding="utf-8") as out,
+            console.live_line("fetching the books", shown=not json) as say,
+        ):
+            for line in _counted(client.export(), say, "fetching the books"):
                 out.write(line + "\n")
                 lines += 1
     except OSError as error:
@@ -82,6 +91,14 @@ def export(client: PoolClient, file: Path, *, json: bool) -> None:
         console.print_json({"file": str(file), "lines": lines})
     else:
         console.out.print(f"{lines} lines in {console.safe(file)}")
+
+
+def _counted(lines: Iterable[str], say: Callable[[str], None], doing: str) -> Iterator[str]:
+    """The same lines, telling from time to time how many there were."""
+    for number, line in enumerate(lines, 1):
+        if number % TELL_EVERY == 0:
+            say(f"{doing}: {console.count(number)} lines")
+        yield line
 
 
 def history(client: PoolClient, account: str, *, json: bool) -> None:

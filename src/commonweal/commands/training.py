@@ -83,12 +83,23 @@ def export(client: PoolClient, job: str, out: Path, *, merge: bool, json: bool) 
     view = client.job(job)
     if view.kind != KIND:
         raise UserError(f"job {job} is a {view.kind} job", hint="only training jobs have a model")
-    with console.live_line("fetching the weights", shown=not json):
-        export_model(view.spec, BlobHash(view.state["theta"]), client.get, out, merge=merge)
+    _save(client, view, out, merge=merge, json=json)
     if json:
         console.print_json({"job": view.id, "folder": str(out), "theta": view.state["theta"]})
     else:
         console.out.print(f"saved {console.safe(out)}")
+
+
+def _save(client: PoolClient, view: wire.JobView, out: Path, *, merge: bool, json: bool) -> None:
+    """The model of a job with its latest weights, as a folder."""
+    with console.live_line("fetching the weights", shown=not json) as say:
+
+        def get(blob: BlobHash) -> bytes:
+            data = client.get(blob, lambda here, whole: say(f"fetching {console.share(here, whole)}"))
+            say("putting the model together")
+            return data
+
+        export_model(view.spec, BlobHash(view.state["theta"]), get, out, merge=merge)
 
 
 def _check_writable(out: Path) -> None:
@@ -113,7 +124,7 @@ def estimate(settings: TrainSettings, prepared: PreparedJob) -> int:
 def finish(client: PoolClient, view: wire.JobView, out: Path | None, *, json: bool) -> None:
     """Save the model, and say what it took."""
     if out is not None:
-        export_model(view.spec, BlobHash(view.state["theta"]), client.get, out)
+        _save(client, view, out, merge=False, json=json)
     if json:
         console.print_json_line({"job": view.id, "status": view.status, "state": view.state})
         return

@@ -21,6 +21,7 @@ from commonweal.core.ids import new_id
 from commonweal.pool import wire
 from commonweal.pool.worker.answers import check, reached
 from commonweal.pool.worker.client import HubClient
+from commonweal.pool.worker.download import Arriving, length
 from commonweal.pool.worker.patience import LIMITED, Retry
 from commonweal.pool.worker.throttle import Meter, TokenBucket
 from commonweal.pool.worker.upload import Uploads
@@ -62,12 +63,17 @@ class PoolClient:
         """Upload a blob, unless the hub has it."""
         return self._uploads.put(data, self._never)
 
-    def get(self, blob: BlobHash) -> bytes:
-        """The bytes of a blob, verified."""
+    def get(self, blob: BlobHash, told: Arriving = lambda here, whole: None) -> bytes:
+        """The bytes of a blob, verified. ``told`` hears of what has come."""
 
         def once() -> bytes:
             with reached("the hub"), self._hub.open_blob(blob, 0) as response:
-                return response.read()
+                whole = length(response)
+                data = bytearray()
+                for piece in response.iter_bytes():
+                    data += piece
+                    told(len(data), whole)
+                return bytes(data)
 
         data = self._retry.call(once, LIMITED, self._never)
         if content_hash(data) != blob:

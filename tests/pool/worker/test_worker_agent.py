@@ -155,7 +155,7 @@ def test_a_good_day(member: Member, hub: FakeHub) -> None:
     member.run(max_units=2)
     assert member.names() == [
         "Joined",
-        "Leased", "Progressed", "Uploading", "Submitted",
+        "Leased", "Downloading", "Progressed", "Uploading", "Submitted",
         "Leased", "Progressed", "Uploading", "Submitted",
         "Left",
     ]  # fmt: skip

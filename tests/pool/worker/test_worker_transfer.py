@@ -67,6 +67,20 @@ def test_download_is_kept(ends: Ends, hub: FakeHub) -> None:
     assert ends.meter.take().down_bytes == len(DATA)
 
 
+def test_a_download_tells_how_much_is_here_also_when_it_goes_on(tmp_path: Path, hub: FakeHub) -> None:
+    told: list[tuple[int, int | None]] = []
+    ends, name = Ends(tmp_path, hub), hub.add(DATA)
+    ends.downloads = Downloads(
+        ends.client, ends.cache, ends.retry, ends.meter, told=lambda here, size: told.append((here, size))
+    )
+    hub.fail("GET blobs", cut(DATA, 100_000))
+    assert ends.get(name) == DATA
+    assert {size for _, size in told} == {len(DATA)}
+    assert [here for here, _ in told] == sorted(here for here, _ in told)
+    assert (100_000, len(DATA)) in told
+    assert told[-1][0] == len(DATA)
+
+
 @pytest.mark.parametrize("size", [0, 1])
 def test_tiny_blobs_travel(ends: Ends, hub: FakeHub, size: int) -> None:
     data = b"x" * size

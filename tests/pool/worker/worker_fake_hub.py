@@ -189,8 +189,7 @@ def cut(data: bytes, at: int) -> Fault:
 
     def fault(request: httpx.Request) -> httpx.Response:
         whole = ranged(data, request)
-        headers = {"Content-Length": str(len(whole.content))} | dict(whole.headers)
-        return httpx.Response(whole.status_code, headers=headers, stream=Broken(whole.content[:at]))
+        return httpx.Response(whole.status_code, headers=whole.headers, stream=Broken(whole.content[:at]))
 
     return fault
 

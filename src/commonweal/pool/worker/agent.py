@@ -22,7 +22,7 @@ from commonweal.core.ids import MemberId, new_id
 from commonweal.pool import wire
 from commonweal.pool.worker.client import HubClient
 from commonweal.pool.worker.download import Downloads
-from commonweal.pool.worker.events import Joined, Left, Listener, Waiting
+from commonweal.pool.worker.events import Downloading, Joined, Left, Listener, Waiting
 from commonweal.pool.worker.executors import ExecutorFactory, Executors
 from commonweal.pool.worker.lane import Lane
 from commonweal.pool.worker.machine import choose_device, free_memory
@@ -36,6 +36,9 @@ from commonweal.pool.worker.surroundings import Machine, Surroundings
 from commonweal.pool.worker.throttle import Meter, TokenBucket
 from commonweal.pool.worker.units import Units
 from commonweal.pool.worker.upload import Uploads
+
+_TELL_SECONDS = 0.5
+"""How often a download is told of."""
 
 
 class Agent:
@@ -64,6 +67,7 @@ class Agent:
         self._meter = Meter(clock)
         self._retry = Retry(clock, self._random, self._waiting)
         self._parting = Parting(client, self._retry)
+        self._told_at = -_TELL_SECONDS
 
     def join(self, *, token: str, name: str, platform: dict[str, Any], stop: threading.Event) -> Identity:
         """Become a member, unless this folder's machine is one already.
@@ -153,7 +157,9 @@ class Agent:
 
     def _units(self) -> Units:
         bucket = TokenBucket(self._options.upload_limit, self._clock)
-        downloads = Downloads(self._client, self._store.cache, self._retry, self._meter)
+        downloads = Downloads(
+            self._client, self._store.cache, self._retry, self._meter, told=self._downloading
+        )
         uploads = Uploads(self._client, self._retry, self._meter, bucket)
         return Units(
             self._client, self._executors, downloads, uploads, self._meter, self._retry, self._listen
@@ -165,6 +171,11 @@ class Agent:
         if leftover is not None:
             self._parting.release(leftover.unit, leftover.fence)
             self._store.forget_lease()
+
+    def _downloading(self, here: int, size: int | None) -> None:
+        if self._clock.now() - self._told_at >= _TELL_SECONDS:
+            self._told_at = self._clock.now()
+            self._listen(Downloading(here=here, size=size))
 
     def _waiting(self, reason: str, seconds: float) -> None:
         self._listen(Waiting(reason=reason, seconds=seconds))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from collections.abc import Callable
 
 import httpx
 
@@ -17,6 +18,9 @@ from commonweal.pool.worker.throttle import Meter
 
 log = logging.getLogger(__name__)
 
+Arriving = Callable[[int, int | None], None]
+"""Hears how many bytes of a blob are here, and how many it has, if that is known."""
+
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})")
 
 
@@ -24,10 +28,16 @@ class Downloads:
     """Gets blobs by their hash."""
 
     def __init__(
-        self, client: HubClient, cache: Cache, retry: Retry, meter: Meter, patience: Patience = DOGGED
+        self,
+        client: HubClient,
+        cache: Cache,
+        retry: Retry,
+        meter: Meter,
+        patience: Patience = DOGGED,
+        told: Arriving = lambda here, size: None,
     ) -> None:
         self._client, self._cache, self._retry, self._meter = client, cache, retry, meter
-        self._patience = patience
+        self._patience, self._told = patience, told
 
     def get(self, name: BlobHash, stop: threading.Event) -> bytes:
         """The bytes of ``name``.
@@ -66,24 +76,32 @@ class Downloads:
             if start not in (0, have):
                 raise Unavailable(f"asked for a blob from byte {have} on, and was sent something else")
             self._cache.make_room(max(0, (total or 0) - start), keep=name)
-            self._receive(name, response, start, stop)
+            self._receive(name, response, start, total, stop)
         size = self._cache.part_size(name)
         if total is not None and size < total:
             raise Unavailable(f"the download broke off at {size} of {total} bytes")
 
-    def _receive(self, name: BlobHash, response: httpx.Response, start: int, stop: threading.Event) -> None:
+    def _receive(
+        self, name: BlobHash, response: httpx.Response, start: int, total: int | None, stop: threading.Event
+    ) -> None:
         with self._cache.continuing(name, start) as file, self._meter.receiving() as counter:
             for piece in response.iter_bytes():  # as they come: what is buffered is lost with the link
                 if stop.is_set():
                     raise Stopped
                 file.write(piece)
                 counter.size += len(piece)
+                self._told(start + counter.size, total)
 
 
 def _span(response: httpx.Response) -> tuple[int | None, int | None]:
     """Where the response's bytes begin, and the blob's size, as far as it says so."""
     if response.status_code == 200:
-        length = response.headers.get("Content-Length", "")
-        return 0, int(length) if re.fullmatch(r"\d{1,18}", length) else None
+        return 0, length(response)
     told = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     return (int(told[1]), int(told[2])) if told else (None, None)
+
+
+def length(response: httpx.Response) -> int | None:
+    """How many bytes the response's body has, if it says so."""
+    told = response.headers.get("Content-Length", "")
+    return int(told) if re.fullmatch(r"\d{1,18}", told) else None

@@ -38,6 +38,14 @@ class Progressed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Downloading:
+    """A blob that the unit needs is on its way: ``here`` bytes of ``size`` (None: nobody says). Told now and then."""
+
+    here: int
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Uploading:
     """The unit is computed; ``size`` bytes go to the hub."""
 
@@ -101,6 +109,17 @@ class Left:
 
 
 Event = (
-    Joined | Leased | Progressed | Uploading | Submitted | Lost | Released | Paused | Resumed | Waiting | Left
+    Joined
+    | Leased
+    | Progressed
+    | Downloading
+    | Uploading
+    | Submitted
+    | Lost
+    | Released
+    | Paused
+    | Resumed
+    | Waiting
+    | Left
 )
 Listener = Callable[[Event], None]

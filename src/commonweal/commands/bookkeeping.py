@@ -12,7 +12,6 @@ from commonweal.ledger.chain import Head
 from commonweal.ledger.export import verify_export
 from commonweal.pool.client import PoolClient
 
-
 TELL_EVERY = 100
 
 

@@ -1,6 +1,6 @@
 """Choose how to communicate: the least harmful way that keeps the round's waiting under a set share.
 
-From measured links, step times and codec costs, never from claims. Everything is a pure function of the
+From links and speeds as the hub measured them, and codec costs. Everything is a pure function of the
 :class:`Situation`; the answer carries the candidates that it was chosen from, so that a round's record can show
 why. Harm is the relative loss that each choice cost in experiments (docs/training.md). Of what does equal harm the
 fewest bytes are taken: home links have data limits.
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import log2
+from statistics import median
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,17 +120,30 @@ class PlannerOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """What the next rounds are like: ``inner_steps`` is H as the schedule has it, ``young`` whether it still grows."""
+    """What the next rounds are like: ``inner_steps`` is H as the schedule has it, ``young`` whether it still grows.
+    ``seconds`` is how long a round computes however long H is, where the job says so; else H steps of the median
+    member (``rate``, in steps a second; 0: the median of ``members``), for everybody is given the same time."""
 
     members: tuple[MemberSpeed, ...]
     parameters: int
     inner_steps: int
     fold_seconds: float = 0.0
     young: bool = False
+    seconds: float = 0.0
+    rate: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.members or self.parameters < 1 or self.inner_steps < 1 or self.fold_seconds < 0:
             raise ValueError("members, parameters, inner_steps: at least one; fold_seconds: not negative")
+        if self.seconds < 0 or self.rate < 0:
+            raise ValueError("seconds, rate: not negative")
+
+    def computing(self, stretch: int, fragments: int) -> float:
+        """Seconds that everybody computes between two meetings over the same weights."""
+        if self.seconds:
+            return self.seconds * fragments
+        rate = self.rate or median(1 / member.step_seconds for member in self.members)
+        return self.inner_steps * stretch / rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +179,8 @@ def plan_communication(
 ) -> CommunicationPlan:
     """The least harmful choice whose waiting is within the share; the quickest to the same loss where there is none,
     where that would take much longer, and while the weights are young."""
-    stretches = [s for s in (1, 2, 4, 8, 16) if s <= options.most_stretch]
+    # Where the job sets the seconds, a longer H changes nothing.
+    stretches = [s for s in (1, 2, 4, 8, 16) if s <= options.most_stretch and not (situation.seconds and s > 1)]
     fragments = [f for f in (1, 2, 4, 8, 16) if f <= options.most_fragments]
     choices = [
         evaluate_choice(situation, options, cost, stretch, parts)
@@ -190,12 +205,12 @@ def plan_communication(
 def evaluate_choice(
     situation: Situation, options: PlannerOptions, cost: CodecCost, stretch: int, fragments: int
 ) -> Choice:
-    """What one way to communicate comes to, for the slowest member (the others wait for it)."""
+    """What one way to communicate comes to. All compute for the same time, and wait for the slowest link."""
     millions = situation.parameters / 1e6
     size = cost.bytes_per_parameter * situation.parameters
     slowest_up = min(member.upload for member in situation.members)
     slowest_down = min(member.download for member in situation.members)
-    computing = situation.inner_steps * stretch * max(member.step_seconds for member in situation.members)
+    computing = situation.computing(stretch, fragments)
     coding = millions * (cost.encode_seconds_per_million + cost.decode_seconds_per_million)
     transfer = size / slowest_up + size / slowest_down + situation.fold_seconds
     if fragments == 1:

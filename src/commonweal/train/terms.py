@@ -32,7 +32,8 @@ _LATENCY_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundTerms:
-    """The terms of one round; ``bytes_up`` and ``bytes_down`` is what one member is expected to move."""
+    """The terms of one round; ``bytes_up`` and ``bytes_down`` is what one member is expected to move, ``share`` how
+    much of the round is expected to be waiting for it, where that was planned."""
 
     inner_steps: int
     total_steps: int
@@ -43,6 +44,7 @@ class RoundTerms:
     reason: str
     bytes_up: float
     bytes_down: float
+    share: float | None = None
 
 
 def total_steps(settings: TrainSettings, state: TrainState, members: int) -> int:
@@ -80,6 +82,7 @@ def choose_terms(
         reason=choice.reason,
         bytes_up=_size(choice.codec_up, stop - start),
         bytes_down=_size(choice.codec_down, stop - start),
+        share=choice.share,
     )
 
 
@@ -96,9 +99,15 @@ def outer_schedule(rounds: RoundSettings) -> OuterSchedule:
 def choose_amount(rounds: RoundSettings, steps: int, members: Sequence[MemberView]) -> Amount:
     """How many steps to ask of whom. The median member is asked for the typical ``steps`` and the others for
     what they can do in the same time."""
-    rates = [m.rate for m in members if m.rate]
-    seconds = rounds.seconds or (steps / statistics.median(rates) if rates else FIRST_SECONDS)
+    rate = typical_rate(members)
+    seconds = rounds.seconds or (steps / rate if rate else FIRST_SECONDS)
     return Amount(least=1, most=_MOST_TIMES_TYPICAL * steps, first=steps, target_seconds=seconds)
+
+
+def typical_rate(members: Sequence[MemberView]) -> float:
+    """The median member's inner steps a second; 0 before any is measured."""
+    rates = [m.rate for m in members if m.rate]
+    return statistics.median(rates) if rates else 0.0
 
 
 def deadline_after(terms: RoundTerms, amount: Amount, members: Sequence[MemberView]) -> float:
@@ -122,6 +131,7 @@ class _Choice:
     fragments: int = 1
     split: int = 1
     reason: str
+    share: float | None = None
 
 
 def _planned(
@@ -137,7 +147,15 @@ def _planned(
         return _Choice(
             codec_up=rounds.codec_up, codec_down=rounds.codec_down, fragments=rounds.fragments, reason=reason
         )
-    situation = Situation(members=speeds, parameters=parameters, inner_steps=steps, young=young)
+    situation = Situation(
+        members=speeds,
+        # Without overlap a round carries one fragment of what the job is cut into.
+        parameters=parameters if rounds.overlap else math.ceil(parameters / rounds.fragments),
+        inner_steps=steps,
+        young=young,
+        seconds=rounds.seconds,
+        rate=typical_rate(members),
+    )
     most = max(PLANNED_FRAGMENTS) if rounds.overlap else 1
     options = PlannerOptions(share=rounds.comm_share, most_fragments=most, latency_seconds=_LATENCY_SECONDS)
     plan = plan_communication(situation, options)
@@ -149,6 +167,7 @@ def _planned(
         fragments=max(best.fragments, rounds.fragments),
         split=best.fragments,
         reason=plan.reason,
+        share=best.share,
     )
 
 

@@ -68,6 +68,9 @@ PrintJsonOption = Annotated[bool, _option(_CARRIED_OUT, "Print JSON for programs
 ConcurrencyOption = Annotated[
     int, _option(_CARRIED_OUT, "Samples in flight at most; 0 for what suits the model.", min=0)
 ]
+JudgeKeyEnvOption = Annotated[
+    str, _option(_CARRIED_OUT, "The environment variable that holds the judge's key.", show_default=False)
+]
 
 
 @commands.command("eval")
@@ -106,6 +109,7 @@ def eval_(
         str,
         _option(_CARRIED_OUT, "The environment variable that holds the model's key.", show_default=False),
     ] = "",
+    judge_key_env: JudgeKeyEnvOption = "",
     cache: Annotated[
         Path | None,
         _option(_CARRIED_OUT, "Keep answers in this file; only those of providers are kept if left out."),
@@ -132,7 +136,8 @@ def eval_(
         concurrency=concurrency,
         cache=cache,
         no_cache=no_cache,
-        key_of=lambda text: _model_key(text, key_env),
+        key_of=lambda text: _key(text, key_env, "--key-env"),
+        judge_key_of=lambda text: _key(text, judge_key_env, "--judge-key-env"),
         json=json_,
     )
     code = evaluating.run_eval(wishes, options)
@@ -156,14 +161,25 @@ def _check_asked(wishes: Wishes, resume: Path | None) -> None:
         )
 
 
-def _model_key(model: str, key_env: str) -> str | None:
-    """The key for a model: from the variable that the user named, or from its provider's usual one."""
+def _key(model: str, named: str, flag: str) -> str | None:
+    """The key for a model or a judge: from the variable that the user ``named`` for it, or from its provider's usual
+    one."""
     from commonweal.evals.completers.resolve import key_name
 
-    name = key_env or key_name(model)
-    if key_env and not os.environ.get(key_env):
-        raise UserError(f"--key-env {key_env}: no such variable is set", hint=f"export {key_env}=...")
+    name = named or key_name(model)
+    if named and not os.environ.get(named):
+        raise UserError(f"{flag} {named}: no such variable is set", hint=f"export {named}=...")
     return os.environ.get(name) if name else None
+
+
+def _named_keys(models: list[str], key_env: list[str] | None) -> dict[str, str]:
+    """The variable that holds each model's key, by the order in which they were given: no model gets another's."""
+    if key_env and len(key_env) != len(models):
+        raise UserError(
+            f"--key-env: {len(key_env)} for {len(models)} models",
+            hint="give one for each --model, in their order; '' for its provider's usual one",
+        )
+    return dict(zip(models, key_env or [], strict=False))
 
 
 PathsArgument = Annotated[list[Path], typer.Argument(help="Folders with runs, such as runs/.")]
@@ -232,6 +248,13 @@ def refresh(
     price_in: PriceInOption = None,
     price_out: PriceOutOption = None,
     concurrency: ConcurrencyOption = 0,
+    key_env: Annotated[
+        list[str] | None,
+        _option(
+            _CARRIED_OUT, "The environment variable that holds a model's key: one for each --model, in order."
+        ),
+    ] = None,
+    judge_key_env: JudgeKeyEnvOption = "",
     dry_run: Annotated[
         bool, _option(_CARRIED_OUT, "Say what would be run and why, and ask nothing.", "--dry-run")
     ] = False,
@@ -246,13 +269,15 @@ def refresh(
     if not suite and not scenario:
         raise UserError("nothing to evaluate", hint="give --suite offline, or --scenario NAME")
     wishes = _wishes("", suite, scenario, max_instances, shots, trials, perturbations, seed, judge, data_root)
+    keys = _named_keys(model, key_env)
     options = evaluating.EvalOptions(
         home=DEFAULT_FOLDER.expanduser(),
         out=paths[0],
         limits=Limits(cost=max_cost, tokens=max_tokens, seconds=max_time),
         prices=prices_of(price_in, price_out),
         concurrency=concurrency,
-        key_of=lambda text: _model_key(text, ""),
+        key_of=lambda text: _key(text, keys.get(text, ""), "--key-env"),
+        judge_key_of=lambda text: _key(text, judge_key_env, "--judge-key-env"),
         json=json_,
     )
     code = refreshing.run_refresh(model, paths, wishes, options, dry=dry_run)

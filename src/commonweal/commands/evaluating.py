@@ -54,15 +54,19 @@ from commonweal.evals.spec import RunSpec
 
 log = logging.getLogger(__name__)
 
+KeyOf = Callable[[str], str | None]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalOptions:
     """How an evaluation is carried out; what is asked stands in the Wishes. ``key_of`` gives the key for a model as it
-    was written, ``cache`` None is the default one, ``concurrency`` 0 the model's own."""
+    was written, ``judge_key_of`` the key for a judge: neither is ever sent to the other's server. ``cache`` None is the
+    default one, ``concurrency`` 0 the model's own."""
 
     home: Path
     out: Path
-    key_of: Callable[[str], str | None]
+    key_of: KeyOf
+    judge_key_of: KeyOf
     resume: Path | None = None
     estimate: bool = False
     limits: Limits = field(default_factory=Limits)
@@ -164,10 +168,12 @@ def exit_code(done: Evaluation) -> int:
 
 async def _evaluate(wishes: Wishes, options: EvalOptions, spent: Spent, began: float) -> Evaluation:
     async with AsyncExitStack() as stack:
-        opened = await stack.enter_async_context(_opened(wishes.model, options))
+        opened = await stack.enter_async_context(_opened(wishes.model, options.key_of, options))
         tools = Tools(data_root=_data_root(wishes))
         if wishes.judge:
-            judge = await stack.enter_async_context(_opened(wishes.judge, options))
+            judge = await stack.enter_async_context(
+                _opened(wishes.judge, options.judge_key_of, options, flag="--judge-key-env")
+            )
             tools = replace(tools, judge=Metered(judge.completer, spent), judge_model=judge.model)
         bench = _bench(wishes, options, opened, tools, spent, began)
         runs = planned(wishes, opened.model, opened.completer.abilities)
@@ -195,16 +201,19 @@ class _Opened:
 
 
 @asynccontextmanager
-async def _opened(text: str, options: EvalOptions) -> AsyncIterator[_Opened]:
+async def _opened(
+    text: str, key_of: KeyOf, options: EvalOptions, *, flag: str = "--key-env"
+) -> AsyncIterator[_Opened]:
     """The model that ``text`` names, with the cache in front of it. Only a provider's model has one by default: behind
-    another address, and in a folder, the model of a name may be another one tomorrow."""
-    inner, model = await open_completer(text, key=options.key_of(text))
+    another address, and in a folder, the model of a name may be another one tomorrow. ``flag`` is the option by which
+    the user names its key."""
+    inner, model = await open_completer(text, key=key_of(text))
     counter = getattr(inner, "token_counter", None)
     completer, requests = inner, _request_cache(text, options)
     if requests is not None:
         completer = CachedCompleter(inner, requests)
     try:
-        await _found_out("probe", inner)
+        await _found_out("probe", inner, flag)
         yield _Opened(completer=completer, model=model, inner=inner, tokens=counter() if counter else None)
     finally:
         await completer.close()
@@ -221,7 +230,9 @@ def _request_cache(text: str, options: EvalOptions) -> RequestCache | None:
     return RequestCache(path.expanduser()) if path else None
 
 
-async def _found_out(name: Literal["probe", "probe_tools"], completer: Completer) -> None:
+async def _found_out(
+    name: Literal["probe", "probe_tools"], completer: Completer, flag: str = "--key-env"
+) -> None:
     """Let a model that can find out its abilities do so. Raises NotAuthorized and Unavailable in place of a failed
     completion: nothing can be asked at all."""
     probe = getattr(completer, name, None)
@@ -231,7 +242,7 @@ async def _found_out(name: Literal["probe", "probe_tools"], completer: Completer
         await probe()
     except CompletionFailed as error:
         if error.kind == "not_authorized":
-            hint = "name the environment variable that holds the key: --key-env NAME"
+            hint = f"name the environment variable that holds the key: {flag} NAME"
             raise NotAuthorized(error.message, hint=hint) from error
         raise Unavailable(error.message, hint=error.hint) from error
 

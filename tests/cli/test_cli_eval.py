@@ -71,10 +71,13 @@ def test_every_cell_has_a_number_with_an_interval_or_a_reason(
     done = run("eval", "--resume", str(folder), "--json")
     assert done.returncode == 0
     told = json.loads(done.stdout)
-    assert set(told) == {"folder", "model", "suite", "status", "runs"}
+    assert set(told) == {"folder", "model", "suite", "status", "warnings", "runs"}
+    assert told["warnings"] == []
     measured = set()
     for one in told["runs"]:
-        assert set(one) == {"name", "folder", "status", "reason", "coverage", "cost", "seconds", "aspects"}
+        assert set(one) == {
+            *("name", "folder", "status", "reason", "answered_by", "coverage", "cost", "seconds", "aspects")
+        }
         assert list(one["aspects"]) == ASPECTS
         for aspect, cell in one["aspects"].items():
             assert set(cell) == {"stat", "mean", "low", "high", "n", "reason"}

@@ -187,6 +187,9 @@ def _listed(names: Sequence[str]) -> str:
 
 def _ending(done: Evaluation) -> Iterator[str]:
     """What was done otherwise, which runs did not end well, what it all took, and what to do next."""
+    for warning in done.warnings:
+        for line in _wrapped(f"warning: {warning}", "  "):
+            yield f"[yellow]{safe(line)}[/]"
     yield from _notes(done)
     for entry in done.entries:
         if entry.status in ("failed", "budget") and entry.measured:
@@ -234,6 +237,7 @@ def evaluation_json(done: Evaluation, define: Definitions) -> dict[str, Any]:
         "model": done.model,
         "suite": done.wishes.suite,
         "status": done.status,
+        "warnings": done.warnings,
         "runs": [_entry_json(entry, define) for entry in done.entries],
     }
 
@@ -245,6 +249,7 @@ def _entry_json(entry: Entry, define: Definitions) -> dict[str, Any]:
         "folder": entry.planned.folder,
         "status": entry.status,
         "reason": entry.reason,
+        "answered_by": run.get("answered_by", []),
         "coverage": run.get("coverage"),
         "cost": run.get("cost"),
         "seconds": run.get("seconds"),

@@ -32,8 +32,11 @@ async def display(progress: Progress, *, shown: bool) -> AsyncIterator[None]:
 
 
 async def _draw(progress: Progress, say: Callable[[str], None]) -> None:
-    name, began, before = "", time.monotonic(), 0
+    name, began, before, told = "", time.monotonic(), 0, 0
     while True:
+        for warning in progress.warnings[told:]:
+            console.out.print(f"[yellow]{console.safe(f'warning: {warning}')}[/]")
+            told += 1
         finished = progress.coverage.finished
         if progress.name != name or finished < before:
             name, began, before = progress.name, time.monotonic(), finished

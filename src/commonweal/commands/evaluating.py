@@ -35,7 +35,7 @@ from commonweal.evals.cache import CachedCompleter, RequestCache
 from commonweal.evals.completers.providers import PROVIDERS
 from commonweal.evals.completers.resolve import open_completer
 from commonweal.evals.estimate import estimate
-from commonweal.evals.evaluation import Evaluation, begun, evaluate
+from commonweal.evals.evaluation import Evaluation, begun, evaluate, other_model
 from commonweal.evals.loading.loader import DataLoader
 from commonweal.evals.material import gather
 from commonweal.evals.measuring import Bench
@@ -168,14 +168,19 @@ def exit_code(done: Evaluation) -> int:
 
 async def _evaluate(wishes: Wishes, options: EvalOptions, spent: Spent, began: float) -> Evaluation:
     async with AsyncExitStack() as stack:
-        opened = await stack.enter_async_context(_opened(wishes.model, options.key_of, options))
+        warnings: list[str] = []
+        opened = await stack.enter_async_context(
+            _opened(wishes.model, options.key_of, options, partial(_warn, warnings, "the server"))
+        )
         tools = Tools(data_root=_data_root(wishes))
         if wishes.judge:
+            warn = partial(_warn, warnings, "the judge's server")
             judge = await stack.enter_async_context(
-                _opened(wishes.judge, options.judge_key_of, options, flag="--judge-key-env")
+                _opened(wishes.judge, options.judge_key_of, options, warn, flag="--judge-key-env")
             )
             tools = replace(tools, judge=Metered(judge.completer, spent), judge_model=judge.model)
         bench = _bench(wishes, options, opened, tools, spent, began)
+        bench.progress.warnings = warnings
         runs = planned(wishes, opened.model, opened.completer.abilities)
         if any(run.spec.adaptation.method == "tools" for run in runs):
             await _found_out("probe_tools", opened.inner)
@@ -202,12 +207,17 @@ class _Opened:
 
 @asynccontextmanager
 async def _opened(
-    text: str, key_of: KeyOf, options: EvalOptions, *, flag: str = "--key-env"
+    text: str,
+    key_of: KeyOf,
+    options: EvalOptions,
+    on_other_model: Callable[[str, str], None],
+    *,
+    flag: str = "--key-env",
 ) -> AsyncIterator[_Opened]:
     """The model that ``text`` names, with the cache in front of it. Only a provider's model has one by default: behind
     another address, and in a folder, the model of a name may be another one tomorrow. ``flag`` is the option by which
     the user names its key."""
-    inner, model = await open_completer(text, key=key_of(text))
+    inner, model = await open_completer(text, key=key_of(text), on_other_model=on_other_model)
     counter = getattr(inner, "token_counter", None)
     completer, requests = inner, _request_cache(text, options)
     if requests is not None:
@@ -219,6 +229,10 @@ async def _opened(
         await completer.close()
         if requests is not None:
             requests.close()
+
+
+def _warn(warnings: list[str], whose: str, asked: str, answered: str) -> None:
+    warnings.append(other_model(asked, answered, whose=whose))
 
 
 def _request_cache(text: str, options: EvalOptions) -> RequestCache | None:

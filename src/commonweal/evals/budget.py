@@ -7,7 +7,7 @@ a completion that came from a cache costs nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from commonweal.core.completion import Completion
@@ -73,7 +73,8 @@ class Limits:
 
 @dataclass(slots=True, kw_only=True)
 class Spent:
-    """What was used so far. ``cost`` stays 0 where no price is known."""
+    """What was used so far, and by whom: ``models`` are the names that the answers say they are of. ``cost`` stays 0
+    where no price is known."""
 
     prices: Prices | None = None
     requests: int = 0
@@ -83,6 +84,7 @@ class Spent:
     cost: float = 0.0
     joules: float = 0.0
     samples: int = 0
+    models: set[str] = field(default_factory=set)
 
     @property
     def tokens(self) -> int:
@@ -90,6 +92,8 @@ class Spent:
 
     def add(self, completion: Completion) -> None:
         self.requests += 1
+        if completion.model:
+            self.models.add(completion.model)
         if completion.cached:
             self.cached += 1
             return

@@ -61,12 +61,24 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """All that came of it."""
+    """All that came of it. ``heard`` are warnings from when it was asked."""
 
     folder: Path
     wishes: Wishes
     model: str
     entries: Sequence[Entry]
+    heard: Sequence[str] = ()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user must know before believing the numbers, each once: of whom they are, if not of the model."""
+        answered = [
+            other_model(self.model, name)
+            for entry in self.entries
+            if entry.measured
+            for name in entry.measured.run.get("answered_by", ())
+        ]
+        return list(dict.fromkeys([*self.heard, *answered]))
 
     @property
     def status(self) -> str:
@@ -76,6 +88,11 @@ class Evaluation:
             if status in found:
                 return "interrupted" if status in ("running", "planned") else status
         return "done" if "done" in found else "not_measured"
+
+
+def other_model(asked: str, answered: str, *, whose: str = "the server") -> str:
+    """The warning that not the model answers that was asked for, or not under its name."""
+    return f"'{asked}' was asked for, but {whose} says that '{answered}' answers"
 
 
 def begun(folder: Path) -> tuple[Path, Wishes]:
@@ -142,7 +159,11 @@ class _Work:
         finally:
             self._write()
         return Evaluation(
-            folder=self._folder, wishes=self._wishes, model=self._model, entries=tuple(self._entries)
+            folder=self._folder,
+            wishes=self._wishes,
+            model=self._model,
+            entries=tuple(self._entries),
+            heard=tuple(progress.warnings),
         )
 
     async def _one(self, entry: Entry) -> Entry:

@@ -310,6 +310,7 @@ class _Run:
             "endpoint": bench.endpoint,
             "judge": bench.judge if "judge" in scenario.needs else "",
             "abilities": _abilities(bench.completer.abilities),
+            "answered_by": sorted(self._spent.models - {spec.model}),
             "instances": {"asked": self._material.size, "total": self._material.total},
             "coverage": self._coverage.to_json(),
             "cost": self._spent.to_json(),

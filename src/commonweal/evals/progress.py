@@ -42,7 +42,8 @@ class Coverage:
 
 @dataclass(slots=True, kw_only=True)
 class Progress:
-    """What a display shows: the runs of an evaluation, the present one, and all that was used."""
+    """What a display shows: the runs of an evaluation, the present one, and all that was used. ``warnings`` are what a
+    user must know of whoever is asked; each is added once."""
 
     spent: Spent
     runs: int = 1
@@ -52,3 +53,4 @@ class Progress:
     coverage: Coverage = field(default_factory=Coverage)
     asked: int = 0
     failed: int = 0
+    warnings: list[str] = field(default_factory=list)

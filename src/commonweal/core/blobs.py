@@ -15,7 +15,7 @@ import tempfile
 import time
 import typing
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore, S3Store
 
+from commonweal.core.blob_parts import LEAST, SUFFIX, Part, Parts
 from commonweal.core.errors import ConfigError, CorruptBlob, NotFound, StorageFull, Unavailable
 from commonweal.core.hashing import BlobHash, content_hash, is_content_hash
 
@@ -31,6 +32,9 @@ if typing.TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
 CHUNK = 1 << 20
+
+_COPIED_AT_MOST = 5_000_000_000
+"""Bytes of the largest object that S3 copies in one request."""
 
 _YOUNG_SECONDS = 600.0
 _FULL = ("No space left", "os error 28", "os error 122")  # ENOSPC, EDQUOT
@@ -93,8 +97,8 @@ class Blobs:
             os.utime(self._store.prefix / _path(name))
             return
         aside = f"incoming/touched/{name}"
-        obstore.copy(self._store, _path(name), aside)
-        obstore.copy(self._store, aside, _path(name))
+        self._copy(_path(name), aside)
+        self._copy(aside, _path(name))
         obstore.delete(self._store, aside)
 
     def get(self, name: BlobHash) -> bytes:
@@ -143,14 +147,18 @@ class Blobs:
                         yield BlobInfo(BlobHash(name), meta["size"], meta["last_modified"].timestamp())
 
     def drop_incoming(self, before: float) -> int:
-        """Forget uploads by signed URL that were never admitted; returns how many."""
+        """Forget uploads by signed URL that nobody has gone on with since ``before``; returns how many objects. Parts
+        of one upload are as young as the last of them."""
+        touched: dict[str, float] = {}
+        waiting: dict[str, list[str]] = {}
         with _translated("the listing"):
-            old = [
-                meta["path"]
-                for batch in obstore.list(self._store, prefix="incoming")
-                for meta in batch
-                if meta["last_modified"].timestamp() < before
-            ]
+            for batch in obstore.list(self._store, prefix="incoming"):
+                for meta in batch:
+                    folder = meta["path"].rsplit("/", 1)[0]
+                    upload = folder if folder.endswith(SUFFIX) else meta["path"]
+                    waiting.setdefault(upload, []).append(meta["path"])
+                    touched[upload] = max(touched.get(upload, 0.0), meta["last_modified"].timestamp())
+            old = [path for upload, paths in waiting.items() if touched[upload] < before for path in paths]
             for path in old:
                 obstore.delete(self._store, path)
         return len(old)
@@ -167,6 +175,60 @@ class Blobs:
             return None
         return str(obstore.sign(self._store, "PUT", _incoming(name), timedelta(seconds=seconds)))
 
+    def sign_parts(self, name: BlobHash, size: int, owner: str, seconds: float) -> list[Part] | None:
+        """Where to upload the next missing parts of ``name``, an empty list if :meth:`admit_parts` may be called; None
+        for a store that signs nothing, and for a blob that is better uploaded in one (:meth:`sign_put`)."""
+        parts = self._parts(name, size, owner)
+        if parts is None:
+            return None
+        with _translated(name):
+            return parts.missing(seconds)
+
+    def admit_parts(self, name: BlobHash, size: int, owner: str) -> int:
+        """Put together what ``owner`` uploaded for ``name``, check it, and give it its place. Returns its size.
+
+        Raises NotFound where parts are missing, and CorruptBlob (having removed them) if they are something else.
+        """
+        parts = self._parts(name, size, owner)
+        if parts is None:
+            raise NotFound(f"no parts of {name[:12]} are expected")
+        checked = f"{_incoming(name)}.{secrets.token_hex(8)}"
+        try:
+            if self.keep(name):  # an answer that was lost is asked for again
+                return self.size(name)
+            with _translated(name):
+                if parts.assemble(checked) != name:
+                    parts.drop()
+                    raise CorruptBlob(f"the upload for {name[:12]} has another hash")
+                self._copy(checked, _path(name))
+                parts.drop()
+        except NotFound:
+            if self.keep(name):  # another request for the same upload was faster
+                return self.size(name)
+            raise
+        finally:
+            self._forget(checked)
+        return size
+
+    def _parts(self, name: BlobHash, size: int, owner: str) -> Parts | None:
+        if not isinstance(self._store, S3Store) or size <= LEAST:
+            return None
+        return Parts(self._store, f"{_incoming(name)}.{owner}", size)
+
+    def _copy(self, source: str, to: str) -> None:
+        """One object as another. The store does it by itself, up to a size."""
+        if int(obstore.head(self._store, source)["size"]) <= _COPIED_AT_MOST:
+            obstore.copy(self._store, source, to)
+            return
+        file = obstore.open_writer(self._store, to)
+        for piece in obstore.get(self._store, source).stream(CHUNK):
+            file.write(piece)
+        file.close()  # only now is it there: half of it must not stand under its name
+
+    def _forget(self, path: str) -> None:
+        with suppress(NotFound), _translated(path):
+            obstore.delete(self._store, path)
+
     def admit(self, name: BlobHash, largest: int) -> int:
         """Check what was uploaded for ``name`` and give it its place. Returns its size.
 
@@ -182,7 +244,7 @@ class Blobs:
             obstore.delete(self._store, _incoming(name))
             try:
                 size = self._check(name, checked, largest)
-                obstore.copy(self._store, checked, _path(name))
+                self._copy(checked, _path(name))
             finally:
                 obstore.delete(self._store, checked)
         return size

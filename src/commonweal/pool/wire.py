@@ -174,17 +174,29 @@ class Release(Body):
 
 
 class UploadRequest(Body):
+    """``parts``: whoever asks can upload in parts."""
+
     hash: Hash
     size: Annotated[int, Field(ge=0, le=2**40)]
+    parts: bool = False
+
+
+class UploadPart(Body):
+    """Bytes ``start`` to ``start + size`` of an upload: PUT them to ``url``."""
+
+    start: Annotated[int, Field(ge=0)]
+    size: Annotated[int, Field(ge=1)]
+    url: str
 
 
 class Upload(Body):
-    """How to upload: nothing (``complete``), PUT to ``url`` and then ``.../complete``, or PATCH from
-    ``offset`` on."""
+    """How to upload: nothing (``complete``); PUT each of ``parts`` and ask again, or, where none is left,
+    ``.../complete``; PUT to ``url`` and then ``.../complete``; or PATCH from ``offset`` on."""
 
     complete: bool
     offset: int = 0
     url: str | None = None
+    parts: list[UploadPart] | None = None
 
 
 class NewJob(Body):

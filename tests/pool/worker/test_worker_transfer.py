@@ -278,6 +278,37 @@ def test_upload_straight_to_the_store(ends: Ends, hub: FakeHub) -> None:
     assert complete.url.path.endswith(f"/uploads/{name}/complete")
 
 
+def parts_from(*starts: int, size: int = 100_000) -> Any:
+    """The hub names these parts of DATA."""
+    parts = [{"start": start, "size": size, "url": f"http://store.test/{start}"} for start in starts]
+    return lambda request: httpx.Response(200, json={"complete": False, "parts": parts})
+
+
+def test_upload_in_parts_until_the_hub_names_no_more(ends: Ends, hub: FakeHub) -> None:
+    hub.fail("POST uploads", parts_from(0, 100_000), parts_from(200_000), parts_from())
+    ends.put(DATA)
+    assert [hub.blobs[str(start)] for start in (0, 100_000, 200_000)] == [
+        DATA[start : start + 100_000] for start in (0, 100_000, 200_000)
+    ]
+    assert f"/complete?size={len(DATA)}" in str(hub.requests[-1].url)
+    assert b'"parts":true' in hub.requests[0].content
+    assert ends.meter.take().up_bytes == len(DATA)
+
+
+def test_upload_of_parts_that_the_store_lost_begins_again(ends: Ends, hub: FakeHub) -> None:
+    gone = error(404, "not_found", "parts are missing")
+    hub.fail("POST uploads", parts_from(), lambda r: gone, parts_from(0), parts_from())
+    ends.put(DATA)
+    assert hub.blobs["0"] == DATA[:100_000]
+
+
+@pytest.mark.parametrize("again", [(0,), (200_001,), (100_000, 100_000)])
+def test_upload_of_parts_that_cannot_be_ends(ends: Ends, hub: FakeHub, again: tuple[int, ...]) -> None:
+    hub.fail("POST uploads", *[parts_from(0), parts_from(*again)] * 30)
+    with pytest.raises(Unavailable, match="the hub wants bytes"):
+        ends.put(DATA)
+
+
 @pytest.mark.parametrize(("rate", "seconds"), [(1_250_000.0, 8.0), (10_000.0, 30.0)])
 def test_upload_limit(tmp_path: Path, hub: FakeHub, rate: float, seconds: float) -> None:
     ends = Ends(tmp_path, hub, rate=rate)

@@ -59,6 +59,11 @@ def begin(body: wire.UploadRequest, hub: HubDep, caller: Anyone) -> wire.Upload:
     name = BlobHash(body.hash)
     if _is_there(hub, caller, name, body.size):
         return wire.Upload(complete=True)
+    if body.parts:
+        parts = hub.blobs.sign_parts(name, body.size, _uploader(caller), SIGNED_SECONDS)
+        if parts is not None:
+            named = [wire.UploadPart(start=part.start, size=part.size, url=part.url) for part in parts]
+            return wire.Upload(complete=False, parts=named)
     url = hub.blobs.sign_put(name, SIGNED_SECONDS)
     return wire.Upload(complete=False, offset=0 if url else _offset(_part(hub, caller, name)), url=url)
 
@@ -91,10 +96,15 @@ async def go_on(
 
 
 @router.post("/uploads/{blob}/complete", responses=documented(NotFound, CorruptBlob, StorageFull))
-def complete(blob: Hash, hub: HubDep, caller: Anyone) -> dict[str, int]:
-    """After an upload by signed URL: check it and give it its place."""
+def complete(
+    blob: Hash, hub: HubDep, caller: Anyone, size: Annotated[int | None, Query(ge=0)] = None
+) -> dict[str, int]:
+    """After an upload by signed URL: check it and give it its place. ``size`` if it was uploaded in parts."""
     name = BlobHash(blob)
-    size = hub.blobs.admit(name, hub.options.largest_blob)
+    if size is None:
+        size = hub.blobs.admit(name, hub.options.largest_blob)
+    else:
+        size = hub.blobs.admit_parts(name, size, _uploader(caller))
     with hub.database.transaction() as connection:
         quota.arrived(connection, caller.owner, name, size)
     return {"size": size}
@@ -156,8 +166,12 @@ def _is_there(hub: Hub, caller: Caller, name: BlobHash, size: int) -> bool:
 
 def _part(hub: Hub, caller: Caller, name: BlobHash) -> FilePath:
     """Where an upload under way is kept: by caller, so that nobody can spoil another's."""
-    owner = hashlib.sha256(caller.owner.encode()).hexdigest()[:16]
-    return hub.options.incoming / f"{name}.{owner}.part"
+    return hub.options.incoming / f"{name}.{_uploader(caller)}.part"
+
+
+def _uploader(caller: Caller) -> str:
+    """Who uploads, as a part of a file's name."""
+    return hashlib.sha256(caller.owner.encode()).hexdigest()[:16]
 
 
 def _offset(part: FilePath) -> int:

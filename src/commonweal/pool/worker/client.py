@@ -27,6 +27,8 @@ _PARTING_TIMEOUT = httpx.Timeout(5.0)
 """Whoever leaves does not wait long to be heard."""
 _ANSWER_SECONDS = 15.0
 """How much longer than its own waiting time a long poll may take."""
+_READ_RATE = 10e6
+"""Bytes a second that a hub reads from its store, at least."""
 
 
 class HubClient:
@@ -112,9 +114,13 @@ class HubClient:
             response = self._http.put(self._elsewhere(url), content=body, headers=_raw(length))
         check_stored(response)
 
-    def complete_upload(self, name: BlobHash) -> None:
-        """Tell the hub that what it gave a pre-signed URL for is there. Raises CorruptBlob."""
-        self._call("POST", f"/uploads/{_segment(name)}/complete")
+    def complete_upload(self, name: BlobHash, parts_size: int | None = None) -> None:
+        """Tell the hub that what it gave a pre-signed URL for is there; ``parts_size`` bytes if it is in parts. Raises
+        CorruptBlob, and NotFound where it (or a part of it) is not there."""
+        query = "" if parts_size is None else f"?size={parts_size}"
+        # The hub reads all of it before it answers.
+        timeout = httpx.Timeout(30.0 + (parts_size or 0) / _READ_RATE, connect=10.0)
+        self._call("POST", f"/uploads/{_segment(name)}/complete{query}", timeout=timeout)
 
     @contextmanager
     def open_blob(self, name: BlobHash, offset: int) -> Iterator[httpx.Response]:

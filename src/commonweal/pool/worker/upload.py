@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from commonweal.core.errors import CorruptBlob, Unavailable
+from commonweal.core.errors import CorruptBlob, NotFound, Unavailable
 from commonweal.core.hashing import BlobHash, content_hash
 from commonweal.pool import wire
 from commonweal.pool.worker.client import HubClient
-from commonweal.pool.worker.patience import DOGGED, Patience, Retry
+from commonweal.pool.worker.patience import DOGGED, Patience, Retry, Stopped
 from commonweal.pool.worker.throttle import PIECE, Meter, TokenBucket
 
 log = logging.getLogger(__name__)
@@ -64,16 +64,61 @@ class Uploads:
         self, name: BlobHash, data: bytes, stop: threading.Event, reach: Callable[[int], None]
     ) -> None:
         """From where the hub is to the end. It alone knows how much arrived of what broke off."""
-        upload = self._client.request_upload(wire.UploadRequest(hash=name, size=len(data)))
+        upload = self._asked(name, data)
         if upload.complete:
             return
-        if upload.url is not None:
-            with self._meter.sending() as counter:
-                self._client.put_stored(upload.url, self._pieces(data, stop), len(data))
-                counter.size = len(data)
+        if upload.parts is not None:
+            self._put_parts(name, data, upload.parts, stop, reach)
+        elif upload.url is not None:
+            self._put_stored(upload.url, data, stop)
             self._client.complete_upload(name)
-            return
-        offset = upload.offset
+        else:
+            self._append(name, data, upload.offset, stop, reach)
+
+    def _asked(self, name: BlobHash, data: bytes) -> wire.Upload:
+        return self._client.request_upload(wire.UploadRequest(hash=name, size=len(data), parts=True))
+
+    def _put_parts(
+        self,
+        name: BlobHash,
+        data: bytes,
+        parts: Sequence[wire.UploadPart],
+        stop: threading.Event,
+        reach: Callable[[int], None],
+    ) -> None:
+        """The parts that the hub names, then the next ones, until it names none: each is sent once, whatever breaks
+        between two of them."""
+        sent = 0
+        while parts:
+            for part in parts:
+                end = part.start + part.size
+                if not sent <= part.start < end <= len(data):
+                    raise Unavailable(
+                        f"the hub wants bytes {part.start} to {end} of {len(data)}, after {sent}"
+                    )
+                self._put_stored(part.url, data[part.start : end], stop)
+                sent = end
+                reach(sent)
+            upload = self._asked(name, data)
+            if upload.complete:
+                return
+            parts = upload.parts or ()
+        try:
+            self._client.complete_upload(name, len(data))
+        except NotFound as error:  # its store lost a part, or forgot it: the next answer names it
+            raise Unavailable(f"the hub does not find the upload: {error.message}") from error
+
+    def _put_stored(self, url: str, data: bytes, stop: threading.Event) -> None:
+        if stop.is_set():
+            raise Stopped
+        with self._meter.sending() as counter:
+            self._client.put_stored(url, self._pieces(data, stop), len(data))
+            counter.size = len(data)
+
+    def _append(
+        self, name: BlobHash, data: bytes, offset: int, stop: threading.Event, reach: Callable[[int], None]
+    ) -> None:
+        """Through the hub, from byte ``offset`` on."""
         if not 0 <= offset <= len(data):
             raise Unavailable(f"the hub wants byte {offset} of {len(data)}")
         while True:

@@ -1,95 +1,76 @@
-"""`commonweal improve` over HTTP: what it asks of a hub, and what it makes of the answers."""
+"""`commonweal improve`: what it asks of a hub, and what it tells of the answers."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from commonweal.commands.improving import Improvement, run_improve
-from commonweal.core.errors import Unavailable, UserError
-from commonweal.core.hashing import content_hash
+from commonweal.core.errors import Conflict, NotFound, Refused, UserError
 
-PAIRS = 12
-
-
-def _pair(number: int) -> str:
-    line = {
-        "input": {"messages": [{"role": "user", "content": f"question {number}"}]},
-        "preferred_output": [{"role": "assistant", "content": "good"}],
-        "non_preferred_output": [{"role": "assistant", "content": "bad"}],
-    }
-    return json.dumps(line)
-
-
-FILES = {
-    "dpo.train.jsonl": "\n".join(_pair(n) for n in range(40)).encode(),
-    "dpo.heldout.jsonl": "\n".join(_pair(n) for n in range(100, 100 + PAIRS)).encode(),
+PATH = "/v1/community/improvements"
+MADE = {
+    "id": "imp_1",
+    "model": "tiny",
+    "candidate": "ft:tiny:feedback:1",
+    "dataset": "ds_1",
+    "detail": "",
+    "error": None,
+    "decision": {"verdict": "promote", "reason": "promoted: better", "measures": []},
 }
+LINES = [{"at": 1.0, "text": "data set ds_1: sft.train.jsonl 3"}, {"at": 2.0, "text": "promoted: better"}]
 
 
 class Hub:
-    """Knows the routes that are asked, and which model likes which answer."""
+    """Answers with one step of ``steps`` after the other."""
 
-    def __init__(
-        self, *, better: bool = True, status: str = "succeeded", files: dict[str, bytes] = FILES
-    ) -> None:
-        self.better, self.status, self.files = better, status, files
-        self.trained: dict[str, Any] = {}
-        self.promoted: list[dict[str, Any]] = []
+    def __init__(self, *steps: dict[str, Any], refusal: int = 0) -> None:
+        self.steps = [MADE | {"lines": [], "finished": None} | step for step in steps]
+        self.refusal = refusal
+        self.begun: list[dict[str, Any]] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         assert request.headers["Authorization"] == "Bearer key"
         path = request.url.path
-        if path == "/v1/community/datasets":
-            return httpx.Response(201, json=self._dataset())
-        if path.startswith("/v1/community/datasets/ds_1/files/"):
-            return httpx.Response(200, content=self.files[path.rsplit("/", 1)[1]])
-        if path == "/v1/files":
-            assert b"preferred_output" in request.content
-            return httpx.Response(200, json={"id": "file_1"})
-        body = json.loads(request.content) if request.content else {}
-        if path == "/v1/fine_tuning/jobs":
-            self.trained = body
-            return httpx.Response(200, json={"id": "ftjob_1", "status": "running"})
-        if path == "/v1/fine_tuning/jobs/ftjob_1":
-            done = {"id": "ftjob_1", "status": self.status, "fine_tuned_model": "ft:tiny:feedback:1"}
-            return httpx.Response(200, json=done | {"error": {"message": "no machine had the time"}})
-        if path == "/serve/v1/score":
-            return httpx.Response(200, json=self._score(body))
-        if path == "/serve/v1/promotions":
-            self.promoted.append(body)
-            return httpx.Response(201, json={"name": body["model"]})
-        raise AssertionError(path)
+        if path == "/v1/community/datasets/ds_1":
+            files = {"sft.train.jsonl": {"examples": 3}}
+            manifest = {"feedback": ["fdb_1", "fdb_2"], "licences": {"CC0-1.0": 2}, "files": files}
+            return httpx.Response(200, json={"id": "ds_1", "manifest": manifest})
+        if request.method == "POST":
+            assert path == PATH
+            self.begun.append(json.loads(request.content))
+            if self.refusal:
+                error = {
+                    "message": "an improvement of 'tiny' is under way",
+                    "type": "conflict",
+                    "code": "conflict",
+                }
+                return httpx.Response(self.refusal, json={"error": error | {"param": None}})
+            return httpx.Response(201, json=self._next())
+        if path == PATH:
+            assert dict(request.url.params) == {"model": "tiny", "limit": "1"}
+            return httpx.Response(200, json={"data": [self._next()] if self.steps else []})
+        assert path == f"{PATH}/imp_1"
+        return httpx.Response(200, json=self._next())
 
-    def _dataset(self) -> dict[str, Any]:
-        return {
-            "object": "community.dataset",
-            "id": "ds_1",
-            "built_by": "operator",
-            "created": 1.0,
-            "manifest": {
-                "files": {name: {"examples": data.count(b"\n") + 1} for name, data in self.files.items()},
-                "feedback": ["fdb_1", "fdb_2"],
-                "licences": {"CC-BY-4.0": 2},
-            },
-            "files": {name: content_hash(data) for name, data in self.files.items()},
-            "withdrawn": [],
-        }
+    def _next(self) -> dict[str, Any]:
+        return self.steps.pop(0)
 
-    def _score(self, body: dict[str, Any]) -> dict[str, Any]:
-        likes = "good" if body["model"].startswith("ft:") and self.better else "bad"
-        logprob = -1.0 if body["continuation"] == likes else -2.0
-        return {"logprob": logprob, "tokens": [{"token": body["continuation"], "logprob": logprob}]}
+
+WAY = (
+    {"state": "queued"},
+    {"state": "training", "lines": LINES[:1], "detail": "Step 1/4"},
+    {"state": "promoted", "lines": LINES, "finished": 9.0},
+)
 
 
 def run(hub: Hub, **wishes: Any) -> Any:
     asked = Improvement(
-        model="tiny", guards=(), instances=10, runs=Path("unused"), fewest=10, epochs=3, json=True
+        model="tiny", guards=("boolq",), instances=10, fewest=10, epochs=3, follow=False, json=False
     )
     return run_improve(
         "http://hub", "key", dataclasses.replace(asked, **wishes), transport=httpx.MockTransport(hub)
@@ -101,35 +82,64 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("commonweal.commands.improving._LOOK_SECONDS", 0.0)
 
 
-def test_a_better_version_is_promoted_with_what_went_in(capsys: pytest.CaptureFixture[str]) -> None:
-    hub = Hub()
-    made = run(hub)
-    assert made.decision.verdict == "promote"
-    assert hub.trained["method"] == {"type": "dpo", "dpo": {"hyperparameters": {"n_epochs": 3}}}
-    assert hub.trained["model"] == "tiny"
-    [promoted] = hub.promoted
-    assert (promoted["name"], promoted["model"]) == ("tiny", "ft:tiny:feedback:1")
-    assert promoted["record"]["dataset"] == "ds_1"
-    assert "promoted" in promoted["record"]["gate"]["reason"]
+def test_it_asks_for_what_was_wished_and_tells_every_line_once(capsys: pytest.CaptureFixture[str]) -> None:
+    hub = Hub(*WAY)
+    assert run(hub)["state"] == "promoted"
+    assert hub.begun == [{"model": "tiny", "guards": ["boolq"], "instances": 10, "epochs": 3, "fewest": 10}]
+    out = capsys.readouterr().out
+    assert [out.count(line["text"]) for line in LINES] == [1, 1]
+    assert "tiny:latest is now ft:tiny:feedback:1" in out
+
+
+def test_json_has_what_went_in_and_nothing_else_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    run(Hub(*WAY), json=True)
     told = json.loads(capsys.readouterr().out)
     assert told["feedback"] == ["fdb_1", "fdb_2"]
+    assert told["examples"] == {"sft.train.jsonl": 3}
+    assert told["decision"]["verdict"] == "promote"
 
 
-def test_one_that_is_no_better_is_refused_and_kept() -> None:
-    hub = Hub(better=False)
-    made = run(hub)
-    assert made.decision.verdict == "refuse"
-    assert made.candidate == "ft:tiny:feedback:1"
-    assert hub.promoted == []
+def test_one_that_is_refused_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    made = run(Hub({"state": "refused", "finished": 9.0, "lines": LINES[:1]}))
+    assert made["state"] == "refused"
+    assert "tiny stays; the candidate is kept as ft:tiny:feedback:1" in capsys.readouterr().out
 
 
-def test_too_little_feedback_is_told_before_anything_is_trained() -> None:
-    hub = Hub()
-    with pytest.raises(UserError, match="too few"):
-        run(hub, fewest=PAIRS + 1)
-    assert hub.trained == {}
+@pytest.mark.parametrize(
+    ("code", "kind"), [("too_little_feedback", UserError), ("refused", Refused), ("unavailable", Exception)]
+)
+def test_what_failed_says_why(code: str, kind: type[Exception]) -> None:
+    error = {"code": code, "message": "3 held-out examples are too few", "hint": "collect more"}
+    with pytest.raises(kind, match="too few"):
+        run(Hub({"state": "failed", "finished": 9.0, "error": error}))
 
 
-def test_a_job_that_fails_says_why() -> None:
-    with pytest.raises(Unavailable, match="no machine had the time"):
-        run(Hub(status="failed"))
+def test_one_that_was_cancelled_meanwhile_is_no_success() -> None:
+    with pytest.raises(Refused, match="imp_1 was cancelled"):
+        run(Hub({"state": "training"}, {"state": "cancelled", "finished": 9.0}))
+
+
+def test_a_second_one_of_a_model_is_refused() -> None:
+    with pytest.raises(Conflict, match="under way"):
+        run(Hub(refusal=409))
+
+
+def test_follow_begins_none_and_looks_at_the_last() -> None:
+    hub = Hub(*WAY[1:])
+    assert run(hub, follow=True, model="tiny:latest")["state"] == "promoted"
+    assert hub.begun == []
+    with pytest.raises(NotFound, match="nobody has improved 'tiny' yet"):
+        run(Hub(), follow=True)
+
+
+def test_who_stops_looking_is_told_how_to_look_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("commonweal.commands.improving.time.sleep", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(Hub(*WAY))
+    told = " ".join(capsys.readouterr().err.split())
+    assert "the hub goes on with imp_1; to look again: commonweal improve tiny --follow" in told

@@ -124,7 +124,7 @@ def build(
         version=__version__,
     )
 
-    half = serving.make(hub, settings.serve, trainer)
+    half = serving.make(hub, settings.serve, trainer, settings.folder)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -13,10 +13,12 @@ import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import sqlalchemy as sa
 from fastapi import FastAPI
 
+from commonweal.app.improving import EvalGuards
 from commonweal.core.clock import Clock
 from commonweal.core.database import Database
 from commonweal.pool import accounts, standing
@@ -36,6 +38,7 @@ from commonweal.serve.api import (
     fine_tuning,
     live,
     models,
+    responses,
     scoring,
     uploads,
 )
@@ -48,6 +51,8 @@ from commonweal.serve.batches import orders
 from commonweal.serve.batches.loop import Batcher
 from commonweal.serve.billing.prompts import Prompts
 from commonweal.serve.community import datasets
+from commonweal.serve.community.loop import Improver
+from commonweal.serve.community.parts import Community
 from commonweal.serve.files import shelf
 from commonweal.serve.gateway import door
 from commonweal.serve.retrieval import stores
@@ -65,6 +70,7 @@ ROUTES = (
     models,
     chat,
     completions,
+    responses,
     embeddings,
     files,
     uploads,
@@ -97,6 +103,7 @@ class Half:
     serving: Serving
     serve: Serve
     batcher: Batcher
+    improver: Improver
     tuner: Tuner | None = None
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -108,20 +115,23 @@ class Half:
             tuning = threading.Thread(target=self.tuner.run, args=(self.stop,), name="tuning", daemon=True)
             tuning.start()
         async with self.serving.running():
-            batching = asyncio.create_task(self.batcher.run(), name="batches")
+            tasks = [
+                asyncio.create_task(self.batcher.run(), name="batches"),
+                asyncio.create_task(self.improver.run(), name="improvements"),
+            ]
             try:
                 yield
             finally:
                 self.stop.set()
-                batching.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await batching
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
         if tuning is not None:
             await asyncio.to_thread(tuning.join, 30)
 
 
-def make(hub: Hub, options: ServeOptions, trainer: Trainer | None) -> Half:
-    """The parts, on the pool's own database and store."""
+def make(hub: Hub, options: ServeOptions, trainer: Trainer | None, folder: Path) -> Half:
+    """The parts, on the pool's own database and store. Evaluations are kept below ``folder``."""
     database, clock = hub.database, hub.clock
     serving = Serving.make(
         database,
@@ -133,6 +143,7 @@ def make(hub: Hub, options: ServeOptions, trainer: Trainer | None) -> Half:
         now=clock.now,
     )
     tuner = None if trainer is None else Tuner(database, hub.blobs, trainer, clock)
+    community_parts = Community(guards=EvalGuards(folder / "guards"))
     serve = Serve(
         desk=serving.counter,
         database=database,
@@ -144,11 +155,13 @@ def make(hub: Hub, options: ServeOptions, trainer: Trainer | None) -> Half:
         trainer=trainer,
         tuning_happened=tuner.happened if tuner else lambda: None,
         workbench=Workbench.make(serving.counter, database, hub.blobs, clock),
+        community=community_parts,
     )
     return Half(
         serving=serving,
         serve=serve,
         batcher=Batcher(database, hub.blobs, answerer(serve), clock),
+        improver=Improver(database, hub.blobs, serving.counter, clock, community_parts),
         tuner=tuner,
     )
 

@@ -158,7 +158,7 @@ def improve(
     instances: Annotated[int, typer.Option(min=10, help="Instances of each guard.")] = 100,
     fewest: Annotated[int, typer.Option(min=1, help="Held-out feedback that is enough to tell.")] = 10,
     epochs: Annotated[int | None, typer.Option(min=1, max=50, help="Passes over the feedback.")] = None,
-    runs: Annotated[Path, typer.Option(help="Where the guards' runs are kept.")] = Path("runs"),
+    follow: Annotated[bool, typer.Option("--follow", help="Begin none: look at the last one.")] = False,
     hub: HubOption = LOCAL_HUB,
     key: KeyOption = "",
     json_: JsonOption = False,
@@ -175,13 +175,13 @@ def improve(
             model=model,
             guards=tuple(guard or ()),
             instances=instances,
-            runs=runs,
             fewest=fewest,
             epochs=epochs,
+            follow=follow,
             json=json_,
         ),
     )
-    if made.decision.verdict != "promote":
+    if made["state"] != "promoted":
         raise typer.Exit(3)
 
 

@@ -29,6 +29,7 @@ Kind = Literal[
     "cmp",
     "rev",
     "vs",
+    "imp",
 ]
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"

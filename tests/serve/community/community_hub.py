@@ -25,6 +25,7 @@ from commonweal.serve.catalogue import ServedModel
 from commonweal.serve.community.parts import Community
 from commonweal.serve.desk import Ask
 from commonweal.serve.tools.workbench import Workbench
+from commonweal.serve.tuning.trainer import Trainer
 from served_app import serving
 
 ACCOUNTS = {
@@ -113,6 +114,7 @@ def running(
     clock: Clock | None = None,
     parts: Community | None = None,
     pages: Sequence[Any] = (),
+    trainer: Trainer | None = None,
 ) -> Iterator[CommunityHub]:
     """Serve until the block ends."""
     desk = ScriptedDesk()
@@ -123,6 +125,7 @@ def running(
         clock=clock or ManualClock(1000.0),
         identify=identify,
         community=parts or Community(),
+        trainer=trainer,
         workbench=Workbench.make(desk, database, blobs, clock or ManualClock(1000.0)),
     )
     app = FastAPI()

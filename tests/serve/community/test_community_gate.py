@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commonweal.core.completion import Choice, Request, Token
-from commonweal.core.errors import DataError, UserError
+from commonweal.core.completion import Choice, Token
+from commonweal.core.errors import DataError
 from commonweal.core.hashing import BlobHash
 from commonweal.serve.community.datasets import DataSet
-from commonweal.serve.community.gate import Change, Decision, GateRules, Measured, Scenario, decide, paired
-from commonweal.serve.community.heldout import measure, questions, requests, value
-from commonweal.serve.community.improving import Steps, improve
+from commonweal.serve.community.gate import Change, GateRules, Measured, Scenario, decide, paired
+from commonweal.serve.community.heldout import Question, questions, requests, value
+from commonweal.serve.community.improvements import scenario_from, scenario_json
+from commonweal.serve.community.improving import (
+    TooLittleFeedback,
+    enough,
+    held_out_side,
+    training_side,
+    values,
+)
 
 
 def scenario(
@@ -134,84 +140,63 @@ def test_a_line_that_cannot_be_read_is_named(line: bytes) -> None:
         list(questions("dpo.heldout.jsonl", json.dumps(DPO).encode() + b"\n" + line))
 
 
-class Bench:
-    """Steps that stand for training and evaluation: the candidate finds good answers likelier."""
+def dataset(*files: str) -> DataSet:
+    return DataSet(
+        id="ds_1",
+        built_by="operator",
+        created=1.0,
+        manifest={"files": {name: {"examples": 3} for name in files}, "feedback": ["fdb_1"]},
+        files={name: BlobHash("0" * 64) for name in files},
+    )
 
-    def __init__(self, *, pairs: int = 30, gain: float = 2.0, guard: float = 0.0) -> None:
-        self.lines = [
+
+def test_pairs_are_learned_before_edits_and_edits_before_thumbs() -> None:
+    three = ("kto.train.jsonl", "sft.train.jsonl", "dpo.train.jsonl")
+    assert training_side(dataset(*three)) == ("dpo.train.jsonl", "dpo")
+    assert training_side(dataset(*three[:2])) == ("sft.train.jsonl", "supervised")
+    assert training_side(dataset(*three[:1])) == ("kto.train.jsonl", "kto")
+    with pytest.raises(TooLittleFeedback, match="nothing to train on"):
+        training_side(dataset("dpo.heldout.jsonl"))
+
+
+def test_enough_is_enough_of_one_kind() -> None:
+    def side(pairs: int, bad: int) -> list[Question]:
+        lines = [
             json.dumps({**DPO, "input": {"messages": [{"role": "user", "content": f"Q{i}"}]}})
             for i in range(pairs)
         ]
-        self.gain, self.guarded = gain, guard
-        self.promoted: list[tuple[str, str]] = []
-        self.said: list[str] = []
-
-    def steps(self, *files: str) -> Steps:
-        manifest = {
-            "files": {name: {"examples": len(self.lines)} for name in files},
-            "feedback": ["fdb_1", "fdb_2"],
-            "licences": {"CC0-1.0": 2},
+        data = {
+            "dpo.heldout.jsonl": "\n".join(lines),
+            "kto.heldout.jsonl": "\n".join([json.dumps(KTO)] * bad),
         }
-        dataset = DataSet(
-            id="ds_1",
-            built_by="operator",
-            created=1.0,
-            manifest=manifest,
-            files={name: BlobHash("0" * 64) for name in files},
-        )
-        return Steps(
-            build=lambda: dataset,
-            read=lambda _, name: "\n".join(self.lines).encode(),
-            train=lambda model, _: f"{model}-next",
-            score=self.score,
-            guard=self.guard,
-            promote=lambda model, candidate, decision: self.promoted.append((model, candidate)),
-            say=self.said.append,
-        )
+        return held_out_side(dataset(*data), lambda _, name: data[name].encode())
 
-    def score(self, request: Request) -> Choice:
-        good = request.continuation == "good"
-        return scored(
-            -3.0 + (self.gain if good and request.model.endswith("next") else 0.0) + 0.1 * (not good)
-        )
-
-    def guard(self, current: str, candidate: str) -> Sequence[Scenario]:
-        return [scenario("boolq", self.guarded)]
-
-
-FILES = ("dpo.train.jsonl", "dpo.heldout.jsonl")
-
-
-def test_the_whole_way_promotes_and_says_what_went_in() -> None:
-    bench = Bench()
-    made = improve("m", bench.steps(*FILES), RULES)
-    assert bench.promoted == [("m", "m-next")]
-    assert made.decision.verdict == "promote"
-    assert made.feedback == ("fdb_1", "fdb_2")
-    assert made.lineage()["dataset"] == "ds_1"
-    assert made.lineage()["parent"] == "m"
-    assert bench.said[-1] == made.decision.reason
-
-
-@pytest.mark.parametrize("bench", [Bench(gain=0.0), Bench(guard=-0.2)])
-def test_the_whole_way_refuses(bench: Bench) -> None:
-    made = improve("m", bench.steps(*FILES), RULES)
-    assert made.decision.verdict == "refuse"
-    assert bench.promoted == []
-
-
-def test_too_little_feedback_is_told_before_anything_is_trained() -> None:
-    with pytest.raises(UserError, match="nothing to train on"):
-        improve("m", Bench().steps("dpo.heldout.jsonl"), RULES)
-    with pytest.raises(UserError, match="3 held-out examples are too few"):
-        improve("m", Bench(pairs=3).steps(*FILES), RULES)
+    enough(side(10, 1), RULES)
+    with pytest.raises(TooLittleFeedback, match=r"12 held-out examples \(6 dpo, 6 kto\) are too few"):
+        enough(side(6, 6), RULES)
 
 
 def test_only_questions_that_were_scored_count() -> None:
     (pair,) = questions("dpo.heldout.jsonl", json.dumps(DPO).encode())
-    assert measure([pair], "m", lambda request: Choice(text="")) == {}
+    assert values([pair], [[Choice(text=""), scored(-1.0)]]) == {}
+    assert values([pair], [[scored(-0.5), scored(-1.0)]]) == {"dpo": {pair.id: 1.0}}
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        scenario("a", 0.1, higher_is_better=False),
+        paired("one", "m", {"x": 1.0}, {"x": 2.0}),
+        Scenario(name="none", metric="m", current=None, candidate=None, change=None),
+    ],
+)
+def test_a_measure_is_the_same_after_a_kill(one: Scenario) -> None:
+    """What was measured is stored as JSON, which has no infinity."""
+    stored = json.loads(json.dumps(scenario_json(one), allow_nan=False))
+    assert scenario_from(stored) == one
+    assert decide([scenario_from(stored)], [], RULES) == decide([one], [], RULES)
 
 
 def test_the_reason_is_one_line() -> None:
-    decision: Decision = decide([BETTER], [scenario(f"g{i}", -0.5) for i in range(9)], RULES)
+    decision = decide([BETTER], [scenario(f"g{i}", -0.5) for i in range(9)], RULES)
     assert "\n" not in decision.reason

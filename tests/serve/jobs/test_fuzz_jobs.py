@@ -15,12 +15,12 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from job_api import Api, add_model, running_api
-from tuning_fakes import FakeTrainer
 
 from commonweal.core.blobs import open_blobs
 from commonweal.core.database import connect
 from commonweal.serve.api.complaints import complaint
 from commonweal.serve.tuning.recipe import model_name
+from tuning_fakes import FakeTrainer
 
 HEADERS = {"Authorization": "Bearer key-ann"}
 

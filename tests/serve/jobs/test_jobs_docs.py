@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from job_api import add_model, running_api
-from tuning_fakes import FakeTrainer
 
 from commonweal.core.blobs import Blobs
 from commonweal.core.database import Database
 from commonweal.serve.api.batch_asking import answerer
 from commonweal.serve.batches.loop import Batcher
+from tuning_fakes import FakeTrainer
 
 PAGE = Path(__file__).parents[3] / "docs" / "jobs-api.md"
 

@@ -9,7 +9,6 @@ import httpx
 import openai
 import pytest
 from job_api import Api, add_model, running_api
-from tuning_fakes import FakeTrainer
 
 from commonweal.core.blobs import Blobs
 from commonweal.core.clock import ManualClock
@@ -18,6 +17,7 @@ from commonweal.core.errors import Unavailable
 from commonweal.serve import catalogue
 from commonweal.serve.tuning import jobs
 from commonweal.serve.tuning.loop import MOST_SURPRISES, MOST_TROUBLE, Tuner
+from tuning_fakes import FakeTrainer
 
 LINES = b"one\ntwo\nthree\n"
 

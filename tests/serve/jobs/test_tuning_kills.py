@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from job_api import add_model
-from tuning_fakes import Deaths, Killed, MortalDatabase, MortalTrainer
 
 from commonweal.core.blobs import Blobs
 from commonweal.core.clock import ManualClock
@@ -19,6 +18,7 @@ from commonweal.serve.tuning import jobs
 from commonweal.serve.tuning.loop import Tuner
 from commonweal.serve.tuning.recipe import Recipe
 from commonweal.serve.tuning.schema import tuning_checkpoints, tuning_events
+from tuning_fakes import Deaths, Killed, MortalDatabase, MortalTrainer
 
 
 @dataclass(frozen=True)

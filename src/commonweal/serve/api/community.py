@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
-from commonweal.serve.api import community_asking, community_datasets, community_review
+from commonweal.serve.api import community_asking, community_datasets, community_improving, community_review
 from commonweal.serve.api.community_bodies import (
     ChangeConversation,
     Choosing,
@@ -233,5 +233,5 @@ def _taken_back(serve: Serve, account: str, message: str, kind: Kind) -> dict[st
     return {"id": gone, "object": "feedback.deleted", "deleted": gone is not None}
 
 
-for part in (community_asking, community_review, community_datasets):
+for part in (community_asking, community_review, community_datasets, community_improving):
     router.include_router(part.router)

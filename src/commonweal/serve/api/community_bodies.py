@@ -14,6 +14,7 @@ from commonweal.serve.community.comparing import Comparison
 from commonweal.serve.community.conversations import LONGEST_TITLE
 from commonweal.serve.community.datasets import DataSet
 from commonweal.serve.community.feedback import LONGEST_COMMENT, LONGEST_IDEAL, Feedback
+from commonweal.serve.community.improvements import STATES, Improvement
 from commonweal.serve.community.records import Conversation, Turn
 from commonweal.serve.community.review import Review
 from commonweal.serve.community.sight import seen
@@ -128,6 +129,19 @@ class NewDataSet(Sent):
         return BuildOptions(**self.model_dump())
 
 
+class NewImprovement(Sent):
+    """``guards``: scenarios that the next version must not be worse at, each over ``instances``. ``epochs``: passes
+    over the feedback (left out: by its size). ``fewest``: held-out examples of one kind that are enough to tell."""
+
+    model: _Model
+    guards: list[Annotated[Text, StringConstraints(min_length=1, max_length=200)]] = Field(
+        default_factory=list, max_length=20
+    )
+    instances: int = Field(default=100, ge=10, le=10_000)
+    epochs: int | None = Field(default=None, ge=1, le=50)
+    fewest: int = Field(default=10, ge=1, le=10**6)
+
+
 def conversation_view(found: Conversation) -> dict[str, Any]:
     return {
         "id": found.id,
@@ -162,3 +176,11 @@ def review_view(review: Review) -> dict[str, Any]:
 
 def dataset_view(dataset: DataSet) -> dict[str, Any]:
     return {"object": "community.dataset"} | asdict(dataset)
+
+
+def improvement_view(found: Improvement) -> dict[str, Any]:
+    """What was decided and said; the stages in the order in which they were reached."""
+    made = {"object": "community.improvement"} | asdict(found)
+    made["stages"] = {state: found.stages[state] for state in STATES if state in found.stages}
+    hidden = ("held_out", "trouble", "not_before")
+    return {name: value for name, value in (made | made.pop("options")).items() if name not in hidden}

@@ -87,7 +87,7 @@ class NewTuningJob(Sent):
 @router.post("/jobs", responses=documented(400, 401, 404, 429))
 def create(body: NewTuningJob, serve: ServeDep, caller: Caller) -> dict[str, Any]:
     """Train a model further. The job's budget is set aside once its files are checked; unspent credits come back."""
-    _trainer(serve)
+    trainer_of(serve)
     with serve.database.transaction() as connection:
         recipe, _ = _recipe(connection, serve, caller, body)
         job = jobs.enter(connection, recipe, caller.name, body.metadata or {}, serve.clock.now())
@@ -98,7 +98,7 @@ def create(body: NewTuningJob, serve: ServeDep, caller: Caller) -> dict[str, Any
 @router.post("/estimate", responses=documented(400, 401, 404, 503))
 def estimate(body: NewTuningJob, serve: ServeDep, caller: Caller) -> dict[str, Any]:
     """What such a job would take: tokens, steps, credits and seconds. Nothing is trained, nothing paid."""
-    checked = _trainer(serve).check(_work(serve, caller, body)).to_json()
+    checked = trainer_of(serve).check(_work(serve, caller, body)).to_json()
     credits = {name: checked.pop(name) / MICRO for name in ("microcredits", "budget")}
     return {
         "object": "fine_tuning.estimate",
@@ -112,7 +112,7 @@ def estimate(body: NewTuningJob, serve: ServeDep, caller: Caller) -> dict[str, A
 def preview(body: NewTuningJob, serve: ServeDep, caller: Caller) -> dict[str, Any]:
     """What the training file comes to: counts of tokens, what is wrong with it, and which parts of the first examples
     are learned."""
-    return {"object": "fine_tuning.preview", **_trainer(serve).preview(_work(serve, caller, body))}
+    return {"object": "fine_tuning.preview", **trainer_of(serve).preview(_work(serve, caller, body))}
 
 
 @router.get("/jobs", responses=documented(400, 401, 404))
@@ -247,7 +247,8 @@ def _checkpoint_json(row: sa.Row[Any]) -> dict[str, Any]:
     }
 
 
-def _trainer(serve: Serve) -> Trainer:
+def trainer_of(serve: Serve) -> Trainer:
+    """Who fine-tunes. Raises Unavailable where nobody does."""
     if serve.trainer is None:
         raise Unavailable(
             "this hub trains nothing",
@@ -258,7 +259,7 @@ def _trainer(serve: Serve) -> Trainer:
 
 def _work(serve: Serve, caller: Account, body: NewTuningJob) -> Work:
     """A job that will not be entered."""
-    _trainer(serve)
+    trainer_of(serve)
     with serve.database.transaction() as connection:
         recipe, base = _recipe(connection, serve, caller, body)
     return Work(id="estimate", owner=caller.name, base=base, recipe=recipe)
@@ -270,7 +271,7 @@ def _recipe(
     """What is asked for, with the files and the model found. Raises NotFound, and ApiError for what cannot be done."""
     if body.integrations:
         raise ApiError("integrations: this hub has none; leave it out.", param="integrations")
-    base = _base(connection, caller, body.model)
+    base = trainable(connection, caller, body.model)
     files = {
         name: _file(connection, serve, caller, name, file)
         for name, file in (("training_file", body.training_file), ("validation_file", body.validation_file))
@@ -301,7 +302,8 @@ def _recipe(
     return recipe, base
 
 
-def _base(connection: sa.Connection, caller: Account, name: str) -> ServedModel:
+def trainable(connection: sa.Connection, caller: Account, name: str) -> ServedModel:
+    """A model that may be trained further. Raises ApiError."""
     try:
         base = catalogue.find(connection, name, caller.name)
     except NotFound as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from commonweal.serve.batches import orders
 from commonweal.serve.batches.orders import Answered, Batch, Status
 from commonweal.serve.batches.reading import Line, check, read, split
 from commonweal.serve.batches.writing import line_of, line_of_error, write
+from commonweal.serve.exclusive import exclusive
 from commonweal.serve.files import shelf
 
 log = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ class Batcher:
 
     async def drive(self, batch: str) -> None:
         """Take a batch as far as it goes, unless another process is at it."""
-        async with _exclusive(self._database, f"batch {batch}") as mine:
+        async with exclusive(self._database, f"batch {batch}") as mine:
             if not mine:
                 return
             while (found := await asyncio.to_thread(self._look, batch)).status in orders.OPEN:
@@ -271,17 +272,3 @@ def _gone(batch: Batch) -> dict[str, Any]:
         "line": None,
         "param": "input_file_id",
     }
-
-
-@contextlib.asynccontextmanager
-async def _exclusive(database: Database, name: str) -> AsyncIterator[bool]:
-    """The database's lock, without holding up the event loop; let go even where the task is cancelled while it waits
-    for it."""
-    lock = database.exclusive(name)
-    entering = asyncio.ensure_future(asyncio.to_thread(lock.__enter__))
-    try:
-        yield await asyncio.shield(entering)
-    finally:
-        with contextlib.suppress(Exception):
-            await entering
-            await asyncio.shield(asyncio.to_thread(lock.__exit__, None, None, None))

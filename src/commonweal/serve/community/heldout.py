@@ -9,7 +9,7 @@ one forward pass an answer, no judge, the same number every time.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,9 +23,6 @@ METRICS: dict[str, str] = {
     "sft": "log-probability a token of the ideal answer",
     "kto": "log-probability a token of good answers, and minus that of bad ones",
 }
-
-Score = Callable[[Request], Choice]
-"""Answers a request of kind ``score`` with its tokens' log-probabilities."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,16 +118,6 @@ def value(question: Question, scored: Sequence[Choice]) -> float | None:
 def _per_token(choice: Choice) -> float | None:
     logprobs = [token.logprob for token in choice.tokens if token.logprob is not None]
     return sum(logprobs) / len(logprobs) if logprobs else None
-
-
-def measure(found: Sequence[Question], model: str, score: Score) -> dict[str, dict[str, float]]:
-    """By format, the value of every question that could be scored."""
-    values: dict[str, dict[str, float]] = {}
-    for question in found:
-        number = value(question, [score(request) for request in requests(question, model)])
-        if number is not None:
-            values.setdefault(question.format, {})[question.id] = number
-    return values
 
 
 def compared(

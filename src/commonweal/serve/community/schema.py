@@ -171,3 +171,44 @@ dataset_items = sa.Table(
     sa.Index("ix_community_dataset_items_feedback", "feedback"),
     sa.Index("ix_community_dataset_items_conversation", "conversation"),
 )
+
+improvements = sa.Table(
+    "community_improvements",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("account", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False, doc="whose next version it is"),
+    sa.Column("current", sa.Text, nullable=False, doc="its latest version when this began"),
+    sa.Column("options", JSONB, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("created", _TIME, nullable=False),
+    sa.Column("finished", _TIME),
+    sa.Column("stages", JSONB, nullable=False, doc="state -> when it began"),
+    sa.Column("lines", JSONB, nullable=False, doc="what was said: at, text"),
+    sa.Column("detail", sa.Text, nullable=False, server_default="", doc="how far the stage is, in words"),
+    sa.Column("dataset", sa.Text),
+    sa.Column("feedback", sa.Integer, doc="pieces of feedback in the data set, both sides"),
+    sa.Column("job", sa.Text, doc="the fine-tuning job"),
+    sa.Column("candidate", sa.Text),
+    sa.Column("held_out", JSONB, doc="both versions on the held-out side"),
+    sa.Column("decision", JSONB, doc="the gate's, with what was measured"),
+    sa.Column("error", JSONB, doc="code, message, hint"),
+    sa.Column("trouble", sa.Integer, nullable=False, server_default="0", doc="failures in a row"),
+    sa.Column("not_before", _TIME, nullable=False, server_default="0"),
+    sa.CheckConstraint(
+        "state in ('queued', 'building', 'training', 'scoring', 'guarding', 'promoted', 'refused', 'failed',"
+        " 'cancelled')",
+        name="state",
+    ),
+    sa.CheckConstraint(
+        "(finished is null) = (state in ('queued', 'building', 'training', 'scoring', 'guarding'))",
+        name="finished",
+    ),
+    sa.Index(
+        "ix_community_improvements_open",
+        "model",
+        unique=True,
+        postgresql_where=sa.text("finished is null"),
+    ),
+    sa.Index("ix_community_improvements_created", "created", "id"),
+)

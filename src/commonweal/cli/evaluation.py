@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -87,6 +88,14 @@ def eval_(
     seed: SeedOption = 0,
     judge: JudgeOption = "",
     data_root: DataRootOption = None,
+    confidence: Annotated[
+        str,
+        _option(
+            _ASKED,
+            "How sure it is of an answer: auto, logprobs, sampled, verbalized, none. auto: by log-probabilities, or by"
+            " more samples of short answers where it tells none.",
+        ),
+    ] = "auto",
     estimate: Annotated[
         bool, _option(_LIMITS, "Say what it would take, and ask nothing.", "--estimate")
     ] = False,
@@ -119,10 +128,12 @@ def eval_(
 ) -> None:
     """Evaluate a language model: accuracy, calibration, robustness, fairness, bias, toxicity, efficiency."""
     from commonweal.commands import evaluating
+    from commonweal.evals.adapters.confidence import check_wish
     from commonweal.evals.budget import Limits, prices_of
 
-    wishes = _wishes(
-        model, suite, scenario, max_instances, shots, trials, perturbations, seed, judge, data_root
+    wishes = replace(
+        _wishes(model, suite, scenario, max_instances, shots, trials, perturbations, seed, judge, data_root),
+        confidence=check_wish(confidence),
     )
     _check_asked(wishes, resume)
     options = evaluating.EvalOptions(

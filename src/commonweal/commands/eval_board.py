@@ -285,6 +285,25 @@ def estimates_table(found: Sequence[Estimate], prices: Prices | None) -> Iterato
         yield "[dim]The cost is not known: give --price-in and --price-out.[/]"
 
 
+def sampled_lines(found: Sequence[Estimate], sampled: Sequence[Estimate]) -> Iterator[str]:
+    """What of that would be more, were confidence ``sampled`` for want of log-probabilities."""
+    if sampled:
+        with_samples = {one.name for one in sampled}
+        before = _total([one for one in found if one.name in with_samples and not one.reason])
+        after = _total([one for one in sampled if not one.reason])
+        tokens = count(_tokens(after) - _tokens(before))
+        told = (
+            "Of a model that tells no log-probabilities, confidence is sampled:"
+            f" {after.requests - before.requests:,} requests and at most {tokens} tokens more"
+            " (none by --confidence logprobs)."
+        )
+        yield from (f"[dim]{safe(line)}[/]" for line in _wrapped(told, "  "))
+
+
+def _tokens(one: Estimate) -> int:
+    return one.prompt_tokens + one.completion_tokens
+
+
 def _total(found: Sequence[Estimate]) -> Estimate:
     dollars = [one.dollars for one in found if one.dollars is not None]
     return Estimate(

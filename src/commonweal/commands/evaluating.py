@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Literal
 
 from commonweal import console
-from commonweal.commands.eval_board import board, estimates_table, evaluation_json
+from commonweal.commands.eval_board import board, estimates_table, evaluation_json, sampled_lines
 from commonweal.commands.eval_display import display
 from commonweal.core.completion import Abilities, Completer, Completion, CompletionFailed, Request
 from commonweal.core.errors import CommonwealError, NotAuthorized, Unavailable, UserError
 from commonweal.core.sandbox import find_sandbox
 from commonweal.evals.adaptation import Adaptation
 from commonweal.evals.adapters.adapter import Adapter
+from commonweal.evals.adapters.confidence import eliciting
 from commonweal.evals.adapters.registry import make_adapter
 from commonweal.evals.adapters.resolve import resolve as settle
 from commonweal.evals.adapters.shots import choose_examples
@@ -34,7 +35,7 @@ from commonweal.evals.budget import Limits, Prices, Spent, check_limits, listed_
 from commonweal.evals.cache import CachedCompleter, RequestCache
 from commonweal.evals.completers.providers import PROVIDERS
 from commonweal.evals.completers.resolve import open_completer
-from commonweal.evals.estimate import estimate
+from commonweal.evals.estimate import Estimate, estimate
 from commonweal.evals.evaluation import Evaluation, begun, evaluate, other_model
 from commonweal.evals.loading.loader import DataLoader
 from commonweal.evals.material import gather
@@ -185,6 +186,12 @@ async def _evaluate(wishes: Wishes, options: EvalOptions, spent: Spent, began: f
         if any(run.spec.adaptation.method == "tools" for run in runs):
             await _found_out("probe_tools", opened.inner)
             runs = planned(wishes, opened.model, opened.completer.abilities)
+        if options.resume is None and not _within_limits(wishes, options, runs, bench):
+            wishes = replace(wishes, confidence="logprobs")
+            runs = planned(wishes, opened.model, opened.completer.abilities)
+            console.err.print(
+                "no confidence is sampled: that would go beyond the limit (--confidence sampled does it all the same)"
+            )
         folder = options.resume or _new_folder(options.out, wishes, opened.model)
         await stack.enter_async_context(display(bench.progress, shown=not options.json))
         try:
@@ -192,6 +199,23 @@ async def _evaluate(wishes: Wishes, options: EvalOptions, spent: Spent, began: f
         except asyncio.CancelledError:
             console.err.print(console.safe(f"stopped; to go on: commonweal eval --resume {folder}"))
             raise
+
+
+def _within_limits(wishes: Wishes, options: EvalOptions, runs: Sequence[Planned], bench: Bench) -> bool:
+    """Whether the samples that ``--confidence auto`` asks for, beside the answers, stay within the limits on money and
+    tokens."""
+    limits = options.limits
+    if wishes.confidence != "auto" or (limits.cost is None and limits.tokens is None):
+        return True
+    if not any(run.spec.adaptation.confidence for run in runs):
+        return True
+    found = [estimate(run, bench) for run in runs]
+    tokens = sum(one.prompt_tokens + one.completion_tokens for one in found)
+    dollars = sum(one.dollars or 0.0 for one in found)
+    return not (
+        (limits.tokens is not None and tokens > limits.tokens)
+        or (limits.cost is not None and dollars > limits.cost)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,7 +297,14 @@ def planned(wishes: Wishes, model: str, abilities: Abilities) -> list[Planned]:
         extra=_extra,
         settle=partial(settle, abilities=abilities),
         has=has,
+        eliciting=partial(_eliciting, abilities, wishes.confidence),
     )
+
+
+def _eliciting(
+    abilities: Abilities, wish: str, adaptation: Adaptation, main_metric: str
+) -> tuple[Adaptation, str]:
+    return eliciting(adaptation, abilities, wish, main_metric)
 
 
 def _scenario(name: str) -> tuple[Scenario, Args]:
@@ -418,12 +449,32 @@ def _show_estimate(wishes: Wishes, options: EvalOptions, prices: Prices | None) 
     runs = planned(wishes, wishes.model, Abilities())
     with console.live_line("reading the data", shown=not options.json):
         found = [estimate(run, bench) for run in runs]
+        more = _sampled_estimates(wishes, runs, bench)
     if options.json:
-        console.print_json({"model": wishes.model, "runs": [one.to_json() for one in found]})
+        console.print_json(
+            {
+                "model": wishes.model,
+                "runs": [one.to_json() for one in found],
+                "runs_without_logprobs": [one.to_json() for one in more],
+            }
+        )
     else:
-        for line in estimates_table(found, prices):
+        for line in (*estimates_table(found, prices), *sampled_lines(found, more)):
             console.out.print(line)
     return 0
+
+
+def _sampled_estimates(wishes: Wishes, runs: Sequence[Planned], bench: Bench) -> list[Estimate]:
+    """What the runs would take whose confidence is sampled, if the model tells no log-probabilities (which is known
+    when it is asked)."""
+    others = planned(wishes, wishes.model, Abilities(logprobs=False))
+    if wishes.confidence != "auto":
+        return []
+    return [
+        estimate(replace(run, spec=other.spec), bench)
+        for run, other in zip(runs, others, strict=True)
+        if other.spec.adaptation.confidence
+    ]
 
 
 def _new_folder(out: Path, wishes: Wishes, model: str) -> Path:
@@ -457,6 +508,7 @@ def _command(wishes: Wishes) -> str:
         ("--data-root", wishes.data_root or None),
         ("--seed", wishes.seed or None),
         ("--judge", wishes.judge or None),
+        ("--confidence", wishes.confidence if wishes.confidence != "auto" else None),
     ):
         if value is not None:
             words += [flag, str(value)]

@@ -24,6 +24,7 @@ Method = Literal[
     "tools_by_text",
 ]
 Ask = Literal["auto", "completion", "chat"]
+Confidence = Literal["", "sampled", "verbalized"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,8 @@ class Adaptation:
     ``ask`` says whether prompts go to the completion or to the chat endpoint (auto: completion where the model has
     it, else chat, in which the whole prompt is one user message). ``shots`` is HELM's max_train_instances;
     ``trials`` its num_train_trials: each draws its own examples. ``chain_of_thought`` takes the worked solution of the
-    examples (``extra["thought"]``) into the prompt.
+    examples (``extra["thought"]``) into the prompt. ``confidence`` says what is asked beside each answer, "" nothing:
+    ``confidence_samples`` more samples of it, or for its probability in words.
     """
 
     method: Method = "generation"
@@ -61,7 +63,11 @@ class Adaptation:
     multi_label: bool = False
     system: str = ""
     tools: tuple[str, ...] = ()
+    confidence: Confidence = ""
+    confidence_samples: int = 0
 
     def __post_init__(self) -> None:
         if self.shots < 0 or self.trials < 1 or self.outputs < 1 or self.max_tokens < 0:
             raise ValueError("shots, max_tokens: not negative; trials, outputs: at least 1")
+        if (self.confidence == "sampled") != (self.confidence_samples > 0):
+            raise ValueError("confidence_samples: at least 1 for a sampled confidence, 0 for any other")

@@ -3,7 +3,8 @@
 Knows stats and definitions; reads no folder and shows nothing. Which stat stands for an aspect:
 
     accuracy      the scenario's main metric, on the unperturbed instances
-    calibration   the expected calibration error (10 bins of equal mass)
+    calibration   the expected calibration error (10 bins of equal mass); its name ends in the source of confidence
+                  (_sampled, _verbalized) where that is not the model's probability
     robustness    the main metric in the worst case over the perturbations that keep the meaning
     fairness      the main metric in the worst case over dialect, gender and names
     bias          the first of the scenario's bias stats that could be measured
@@ -95,6 +96,8 @@ def _preferred(
 ) -> AspectCell:
     originals = [stat for stat in stats if not stat.perturbation]
     names = [FIRST[aspect]] if aspect in FIRST else []
+    if aspect == "calibration" and spec.adaptation.confidence:
+        names.insert(0, f"{FIRST[aspect]}_{spec.adaptation.confidence}")
     if aspect != "efficiency":
         names += [name for name, told in define.items() if told.aspect == aspect]
     tried = [cell for name in dict.fromkeys(names) if (cell := _cell(name, originals)).stat]

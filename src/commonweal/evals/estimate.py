@@ -7,19 +7,21 @@ the most that is allowed, so cost and time are upper bounds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from commonweal.core.completion import Abilities, CompletionFailed, Request
+from commonweal.core.completion import Abilities, Choice, Completion, CompletionFailed, Request
 from commonweal.core.errors import CommonwealError
+from commonweal.evals.adapters.adapter import Adapter
 from commonweal.evals.budget import Prices
 from commonweal.evals.instance import Instance
 from commonweal.evals.material import Material, gather
 from commonweal.evals.measuring import Bench
 from commonweal.evals.plan import Planned
+from commonweal.evals.sample import Answer, Ask
 from commonweal.evals.spec import RunSpec
 
 LOOKED_AT = 50
@@ -89,13 +91,34 @@ def _of_material(material: Material, spec: RunSpec, bench: Bench, count: Callabl
         looked += 1
         for form in (instance, *bench.perturbed(instance, spec.perturbations, spec.seed)):
             sums.samples += 1
-            try:
-                for ask in adapter.asks(form, examples, ()):
-                    sums.add(ask.request, count)
-            except CompletionFailed:
-                continue
+            _count(form, examples, adapter, sums, count)
     scale = material.size * spec.adaptation.trials / looked
     return _scaled(spec.name, sums, scale, bench.prices, bench.completer.abilities, bench.concurrency)
+
+
+def _count(
+    form: Instance,
+    examples: Sequence[Instance],
+    adapter: Adapter,
+    sums: _Sums,
+    count: Callable[[str], int],
+) -> None:
+    """What one sample is asked, the questions about its answer among them; an answer is taken to be as long as it may
+    be. What a conversation asks further is not known before."""
+    try:
+        asks = adapter.asks(form, examples, ())
+        for ask in asks:
+            sums.add(ask.request, count)
+        for ask in adapter.asks(form, examples, [_answered(ask) for ask in asks]):
+            if ask.beside:
+                sums.add(ask.request, count)
+    except CompletionFailed:
+        return
+
+
+def _answered(ask: Ask) -> Answer:
+    text = "any " * (ask.request.max_tokens if ask.request.kind == "generate" else 0)
+    return Answer(ask=ask, completion=Completion(choices=(Choice(text=text),)))
 
 
 def _spread(instances: Iterator[Instance], size: int) -> Iterator[Instance]:

@@ -227,7 +227,7 @@ class _Run:
             sample = sample_of(record, self._spec.adaptation)
             self._done.add(key_of(record))
             self._table.add(sample)
-            for answer in sample.answers:
+            for answer in (*sample.answers, *sample.beside):
                 self._spent.add(answer.completion)
             if sample.failure is None:
                 self._coverage.scored += 1

@@ -37,6 +37,7 @@ class Wishes:
     seed: int = 0
     judge: str = ""
     data_root: str = ""
+    confidence: str = "auto"
 
     def given(self) -> list[str]:
         """The names of what was wished for otherwise than by default."""
@@ -49,6 +50,9 @@ class Wishes:
     def from_json(cls, value: Mapping[str, Any], where: str) -> Wishes:
         """Read :meth:`to_json` back. Raises ConfigError."""
         given = {name: one for name, one in value.items() if one is not None}
+        given.setdefault(
+            "confidence", "logprobs"
+        )  # evaluations begun before anything else could be asked for
         return from_table(given, cls, where=where)
 
 
@@ -78,14 +82,19 @@ def plan(
     extra: Callable[[Adaptation], Sequence[str]],
     settle: Callable[[Adaptation], tuple[Adaptation, str]],
     has: Callable[[str], str],
+    eliciting: Callable[[Adaptation, str], tuple[Adaptation, str]] = lambda adaptation, metric: (
+        adaptation,
+        "",
+    ),
 ) -> list[Planned]:
     """The runs of ``wishes``.
 
     ``model`` is the model's own name; ``resolve`` gives scenario and arguments of a run name, ``suite`` the run names
     of a suite; ``perturbations`` resolves names and groups; ``extra`` gives metrics that are measured beside a
     scenario's own; ``settle`` changes an adaptation to one that the model can be asked by, and says why; ``has`` says
-    of a need ("sandbox", "judge", ...) why it is not met, "" where it is. Raises UserError and ConfigError for names
-    that are not known.
+    of a need ("sandbox", "judge", ...) why it is not met, "" where it is; ``eliciting`` adds to an adaptation what is
+    asked about the confidence of its answers, given the main metric, and says why. Raises UserError and ConfigError for
+    names that are not known.
     """
     names = [*(suite(wishes.suite) if wishes.suite else ()), *wishes.scenarios]
     if not names:
@@ -96,11 +105,12 @@ def plan(
         scenario, args = resolve(name)
         base = scenario.vary(scenario.adaptation, args) if scenario.vary else scenario.adaptation
         adaptation, note = settle(_wished(base, wishes))
-        metrics = tuple(dict.fromkeys((*scenario.metrics, *extra(adaptation))))
+        adaptation, asked = eliciting(adaptation, scenario.main_metric)
+        metrics = _metrics(wishes, scenario, extra(adaptation))
         spec = _spec(wishes, model, scenario, args, adaptation, metrics, wanted)
         reason = "; ".join(filter(None, map(has, scenario.needs)))
         folder = folder_name(spec.name)
-        note = "; ".join(filter(None, (scenario.note, note)))
+        note = "; ".join(filter(None, (scenario.note, note, asked)))
         runs.append(
             Planned(spec=spec, scenario=scenario, named=name, folder=folder, reason=reason, note=note)
         )
@@ -108,6 +118,11 @@ def plan(
     if twice:
         raise UserError(f"asked for twice: {', '.join(sorted(twice))}", hint="name each scenario once")
     return runs
+
+
+def _metrics(wishes: Wishes, scenario: Scenario, extra: Sequence[str]) -> tuple[str, ...]:
+    unwanted = {"calibration"} if wishes.confidence == "none" else set()
+    return tuple(name for name in dict.fromkeys((*scenario.metrics, *extra)) if name not in unwanted)
 
 
 def _spec(

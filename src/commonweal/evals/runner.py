@@ -214,10 +214,15 @@ class Runner:
             asks = self._means.adapter.asks(item.instance, examples, answers)
             if not asks:
                 return
-            if len(asks) == 1:
-                await self._ask(asks[0], answers, asked)
-            else:
-                await self._ask_together(asks, answers, asked)
+            try:
+                if len(asks) == 1:
+                    await self._ask(asks[0], answers, asked)
+                else:
+                    await self._ask_together(asks, answers, asked)
+            except CompletionFailed:
+                if not asks[0].beside:
+                    raise
+                return  # the answer itself is there
         raise RuntimeError(f"the adapter asked {MOST_TURNS} times about one sample")
 
     async def _ask(self, ask: Ask, answers: list[Answer], asked: list[Asked]) -> None:

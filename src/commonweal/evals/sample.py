@@ -16,11 +16,18 @@ from commonweal.core.completion import Completion, FailureKind, Request
 from commonweal.evals.adaptation import Adaptation
 from commonweal.evals.instance import Instance
 
+BESIDE = "confidence"
+"""The beginning of the role of a request that is no part of the answer."""
+
+CONFIDENCE = "confidence"
+"""The annotation of what was found by such requests: its ``source`` ("sampled": ``outputs`` are the answers that were
+sampled; "verbalized": ``stated`` is the probability that the model stated, None where it stated none)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """One request of a sample. ``role`` says what for: "output", "reference 2", "calibration 2", "window 3", "turn 1",
-    "passage 4". ``index`` is the reference that it is about, -1 for none. ``shots`` is how many
+    "passage 4", "confidence 1". ``index`` is the reference that it is about, -1 for none. ``shots`` is how many
     examples fitted, ``truncated`` whether even without any the end of the prompt had to be cut off."""
 
     role: str
@@ -28,6 +35,11 @@ class Ask:
     index: int = -1
     shots: int = 0
     truncated: bool = False
+
+    @property
+    def beside(self) -> bool:
+        """Whether it is asked about the answer, and is no part of it: where it fails, the answer still counts."""
+        return self.role.startswith(BESIDE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +64,8 @@ class Sample:
     """An instance as it was asked. ``output`` is the answer as parsed by the adapter (the text after stripping, the
     chosen reference's text); ``chosen`` the index of the reference that the model chose, None where there is
     none; ``probabilities`` what the model gave to each reference (they sum to 1), () where unknown. ``annotations`` are
-    what annotators found out (a judge's verdict, which unit tests passed), by annotator."""
+    what annotators found out (a judge's verdict, which unit tests passed), by annotator. ``beside`` are the completions
+    of what was asked about the answer."""
 
     instance: Instance
     adaptation: Adaptation
@@ -63,6 +76,7 @@ class Sample:
     chosen: int | None = None
     probabilities: tuple[float, ...] = ()
     annotations: Mapping[str, Any] = field(default_factory=dict)
+    beside: tuple[Answer, ...] = ()
     failure: Failure | None = None
 
     @property

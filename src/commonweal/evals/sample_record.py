@@ -129,6 +129,7 @@ def sample_of(record: Mapping[str, Any], adaptation: Adaptation) -> Sample:
     """The sample of a record, to be scored again. Pictures are not in it, nor contrast sets. Raises DataError for a
     completion that is not in its form."""
     told, failure = record["instance"], record["failure"]
+    answers = tuple([_answer_of(asked) for asked in record["requests"] if asked["completion"]])
     instance = Instance(
         id=record["id"],
         input=told["input"],
@@ -143,7 +144,8 @@ def sample_of(record: Mapping[str, Any], adaptation: Adaptation) -> Sample:
         instance=instance,
         adaptation=adaptation,
         trial=record["trial"],
-        answers=tuple([_answer_of(asked) for asked in record["requests"] if asked["completion"]]),
+        answers=tuple([answer for answer in answers if not answer.ask.beside]),
+        beside=tuple([answer for answer in answers if answer.ask.beside]),
         output=record["output"],
         outputs=tuple(record["outputs"]),
         chosen=record["chosen"],

@@ -43,7 +43,12 @@ class RunSpec:
         )
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Plain data. What is asked about confidence stands in it only where something is, which keeps the hashes of
+        all other questions."""
+        made = asdict(self)
+        if not self.adaptation.confidence:
+            del made["adaptation"]["confidence"], made["adaptation"]["confidence_samples"]
+        return made
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> RunSpec:

@@ -10,6 +10,7 @@ from commonweal.core.completion import Abilities
 from commonweal.evals.adaptation import Adaptation, Method
 from commonweal.evals.adapters.adapter import Adapter
 from commonweal.evals.adapters.asking import Asking
+from commonweal.evals.adapters.confidence import ConfidenceAdapter
 from commonweal.evals.adapters.generation import GenerationAdapter
 from commonweal.evals.adapters.joint import JointAdapter
 from commonweal.evals.adapters.language_modeling import LanguageModelingAdapter
@@ -48,4 +49,5 @@ def make_adapter(
     model. Without the model's own ``tokens`` prompts are fitted by a conservative estimate; the databases that tools
     query lie below ``data_root``."""
     asking = Asking(adaptation, model=model, abilities=abilities, tokens=tokens or Estimate())
-    return ADAPTERS[adaptation.method](asking, data_root)
+    adapter = ADAPTERS[adaptation.method](asking, data_root)
+    return ConfidenceAdapter(adapter, asking) if adaptation.confidence else adapter

@@ -142,7 +142,10 @@ class RemoteCompleter:
             self._know(score=False, complete=await self._try(sky))
         hello = (Message(role="user", content="Hello"),)
         chats = await self._try(Request(model=self._model, messages=hello, max_tokens=8, logprobs=0))
-        chats = chats or await self._try(Request(model=self._model, messages=hello, max_tokens=8))
+        if not chats:
+            chats = await self._try(Request(model=self._model, messages=hello, max_tokens=8))
+            if chats and self._abilities.logprobs is None:
+                self._know(logprobs=False)
         self._know(chat=chats)
         if not (chats or self._abilities.complete):
             if self._broke is not None:

@@ -7,7 +7,8 @@ Platt scaling (Platt 1999) is a logistic regression of correctness on the log-od
 samples.
 
 Each stat has a form for another source of confidence, and says so: ``..._sampled`` (agreement among several outputs)
-and ``..._verbalized`` (what the model states).
+and ``..._verbalized`` (what the model states). Where the model tells no log-probabilities, the requests for these are
+made by :mod:`commonweal.evals.adapters.confidence`.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ class Calibration:
         made: dict[str, float] = {}
         if (known := by_probability(sample)) is not None:
             made["confidence"], made["correct"] = known
-        if len(sample.outputs) > 1 and (known := by_agreement(sample)) is not None:
+        if (known := by_agreement(sample)) is not None:
             made["confidence_sampled"], made["correct_sampled"] = known
         if (known := by_words(sample)) is not None:
             made["confidence_verbalized"], made["correct_verbalized"] = known
@@ -217,13 +218,16 @@ def _scaled(confidence: Column, correct: Column) -> dict[str, float]:
 
 _REASONS = {
     "": "no log-probabilities",
-    "_sampled": "one output an instance: several are needed",
-    "_verbalized": "no answer states its confidence",
+    "_sampled": "one output an instance: several are needed (--confidence sampled)",
+    "_verbalized": "no answer states its confidence (--confidence verbalized asks for it)",
 }
 _SOURCES = {
     "": ("", "the model's probability of its answer"),
-    "_sampled": (" (sampled)", "the share of several sampled outputs that give the commonest answer"),
-    "_verbalized": (" (verbalized)", "the confidence that the model states in its answer"),
+    "_sampled": (" (sampled)", "the share of several sampled outputs that give the same answer"),
+    "_verbalized": (
+        " (verbalized)",
+        "the probability that the model states, in its answer or when asked for it",
+    ),
 }
 _KUMAR = "Liang et al. 2022, section 4.4; Kumar et al. 2019 (arXiv 1909.10155)"
 

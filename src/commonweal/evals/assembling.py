@@ -16,6 +16,7 @@ from commonweal.core.completion import Abilities, Completer
 from commonweal.core.sandbox import find_sandbox
 from commonweal.evals.adaptation import Adaptation
 from commonweal.evals.adapters.adapter import Adapter
+from commonweal.evals.adapters.confidence import check_wish, eliciting
 from commonweal.evals.adapters.registry import make_adapter
 from commonweal.evals.adapters.resolve import resolve as settle
 from commonweal.evals.adapters.shots import choose_examples
@@ -48,7 +49,14 @@ def planned(
         extra=_extra,
         settle=partial(settle, abilities=abilities),
         has=partial(_missing, abilities=abilities, judge=bool(wishes.judge)),
+        eliciting=partial(_eliciting, abilities, check_wish(wishes.confidence)),
     )
+
+
+def _eliciting(
+    abilities: Abilities, wish: str, adaptation: Adaptation, main_metric: str
+) -> tuple[Adaptation, str]:
+    return eliciting(adaptation, abilities, wish, main_metric)
 
 
 def _resolve(name: str) -> tuple[Scenario, Args]:

@@ -24,7 +24,7 @@ class Came:
 class Listening:
     """``says`` is the answer's text and ``calls_itself`` the model that it says to be of ("": the one asked for).
     ``lacks`` are paths that are not there. ``open`` is how many requests wait for their answer, ``most`` the most of
-    them there were, each waiting for ``together`` of them or a second."""
+    them there were, each waiting for ``together`` of them, or a moment."""
 
     says: str = "[[7]]"
     calls_itself: str = ""
@@ -63,17 +63,21 @@ def listening(**how: Any) -> Iterator[Listening]:
                 return
             self.wait_for_others()
             model = told.calls_itself or body["model"]
+            choice = _choice(self.path, body, told.says)
+            if body.get("stream") and "message" in choice:
+                choice["delta"] = choice.pop("message")
+            made = {"id": "1", "model": model, "choices": [choice], "usage": _USAGE}
             if body.get("stream"):
-                self.stream(_piece(self.path, model, told.says))
+                self.stream(made)
             else:
-                self.answer(200, _whole(self.path, model, told.says))
+                self.answer(200, made)
 
         def wait_for_others(self) -> None:
             with told.changed:
                 told.open += 1
                 told.most = max(told.most, told.open)
                 told.changed.notify_all()
-                told.changed.wait_for(lambda: told.most >= told.together, timeout=1)
+                told.changed.wait_for(lambda: told.most >= told.together, timeout=0.3)
                 told.open -= 1
 
         def answer(self, status: int, body: dict[str, Any]) -> None:
@@ -105,16 +109,21 @@ def listening(**how: Any) -> Iterator[Listening]:
         made.server_close()
 
 
-def _whole(path: str, model: str, text: str) -> dict[str, Any]:
+def _choice(path: str, body: dict[str, Any], text: str) -> dict[str, Any]:
     choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
-    choice |= {"message": {"role": "assistant", "content": text}} if "chat" in path else {"text": text}
-    return {"id": "1", "model": model, "choices": [choice], "usage": _USAGE}
-
-
-def _piece(path: str, model: str, text: str) -> dict[str, Any]:
-    choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
-    choice |= {"delta": {"content": text}} if "chat" in path else {"text": text}
-    return {"id": "1", "model": model, "choices": [choice], "usage": _USAGE}
+    asked = body.get("logprobs") not in (None, False) and not body.get("echo")
+    if "chat" in path:
+        choice["message"] = {"role": "assistant", "content": text}
+        sure: dict[str, Any] = {"content": [{"token": text, "logprob": -0.1, "top_logprobs": []}]}
+    else:
+        choice["text"] = text
+        sure = {
+            "tokens": [text],
+            "token_logprobs": [-0.1],
+            "top_logprobs": [{text: -0.1}],
+            "text_offset": [0],
+        }
+    return choice | ({"logprobs": sure} if asked else {})
 
 
 _USAGE = {"prompt_tokens": 3, "completion_tokens": 1}

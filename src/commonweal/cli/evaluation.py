@@ -69,6 +69,14 @@ PrintJsonOption = Annotated[bool, _option(_CARRIED_OUT, "Print JSON for programs
 ConcurrencyOption = Annotated[
     int, _option(_CARRIED_OUT, "Samples in flight at most; 0 for what suits the model.", min=0)
 ]
+StreamOption = Annotated[
+    bool,
+    _option(
+        _CARRIED_OUT,
+        "Have answers streamed, to measure the time to the first token; scenarios of efficiency always do.",
+        "--stream",
+    ),
+]
 JudgeKeyEnvOption = Annotated[
     str, _option(_CARRIED_OUT, "The environment variable that holds the judge's key.", show_default=False)
 ]
@@ -114,6 +122,7 @@ def eval_(
         Path | None, _option(_CARRIED_OUT, "Go on with an evaluation: ask only what is missing.")
     ] = None,
     concurrency: ConcurrencyOption = 0,
+    stream: StreamOption = False,
     key_env: Annotated[
         str,
         _option(_CARRIED_OUT, "The environment variable that holds the model's key.", show_default=False),
@@ -135,6 +144,7 @@ def eval_(
         _wishes(model, suite, scenario, max_instances, shots, trials, perturbations, seed, judge, data_root),
         confidence=check_wish(confidence),
     )
+    wishes = replace(wishes, stream=stream)
     _check_asked(wishes, resume)
     options = evaluating.EvalOptions(
         home=DEFAULT_FOLDER.expanduser(),
@@ -259,6 +269,7 @@ def refresh(
     price_in: PriceInOption = None,
     price_out: PriceOutOption = None,
     concurrency: ConcurrencyOption = 0,
+    stream: StreamOption = False,
     key_env: Annotated[
         list[str] | None,
         _option(
@@ -280,6 +291,7 @@ def refresh(
     if not suite and not scenario:
         raise UserError("nothing to evaluate", hint="give --suite offline, or --scenario NAME")
     wishes = _wishes("", suite, scenario, max_instances, shots, trials, perturbations, seed, judge, data_root)
+    wishes = replace(wishes, stream=stream)
     keys = _named_keys(model, key_env)
     options = evaluating.EvalOptions(
         home=DEFAULT_FOLDER.expanduser(),

@@ -34,6 +34,7 @@ from commonweal.evals.adapters.tokens import TokenCounter
 from commonweal.evals.budget import Limits, Prices, Spent, check_limits, listed_prices
 from commonweal.evals.cache import CachedCompleter, RequestCache
 from commonweal.evals.completers.providers import PROVIDERS
+from commonweal.evals.completers.remote import RemoteOptions
 from commonweal.evals.completers.resolve import open_completer
 from commonweal.evals.estimate import Estimate, estimate
 from commonweal.evals.evaluation import Evaluation, begun, evaluate, other_model
@@ -170,15 +171,17 @@ def exit_code(done: Evaluation) -> int:
 async def _evaluate(wishes: Wishes, options: EvalOptions, spent: Spent, began: float) -> Evaluation:
     async with AsyncExitStack() as stack:
         warnings: list[str] = []
-        opened = await stack.enter_async_context(
-            _opened(wishes.model, options.key_of, options, partial(_warn, warnings, "the server"))
-        )
+        whom = _Whom(text=wishes.model, key_of=options.key_of, stream=wishes.stream)
+        opened = await stack.enter_async_context(_opened(whom, options, warnings))
         tools = Tools(data_root=_data_root(wishes))
         if wishes.judge:
-            warn = partial(_warn, warnings, "the judge's server")
-            judge = await stack.enter_async_context(
-                _opened(wishes.judge, options.judge_key_of, options, warn, flag="--judge-key-env")
+            whom = _Whom(
+                text=wishes.judge,
+                key_of=options.judge_key_of,
+                key_flag="--judge-key-env",
+                whose="the judge's server",
             )
+            judge = await stack.enter_async_context(_opened(whom, options, warnings))
             tools = replace(tools, judge=Metered(judge.completer, spent), judge_model=judge.model)
         bench = _bench(wishes, options, opened, tools, spent, began)
         bench.progress.warnings = warnings
@@ -229,25 +232,35 @@ class _Opened:
     tokens: TokenCounter | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Whom:
+    """Who is to be asked: as the user wrote it, with the option by which its key is named, and what users call it.
+    ``stream`` has all its answers streamed."""
+
+    text: str
+    key_of: KeyOf
+    key_flag: str = "--key-env"
+    whose: str = "the server"
+    stream: bool = False
+
+
 @asynccontextmanager
-async def _opened(
-    text: str,
-    key_of: KeyOf,
-    options: EvalOptions,
-    on_other_model: Callable[[str, str], None],
-    *,
-    flag: str = "--key-env",
-) -> AsyncIterator[_Opened]:
-    """The model that ``text`` names, with the cache in front of it. Only a provider's model has one by default: behind
-    another address, and in a folder, the model of a name may be another one tomorrow. ``flag`` is the option by which
-    the user names its key."""
-    inner, model = await open_completer(text, key=key_of(text), on_other_model=on_other_model)
+async def _opened(whom: _Whom, options: EvalOptions, warnings: list[str]) -> AsyncIterator[_Opened]:
+    """A model with the cache in front of it. Only a provider's model has one by default: behind another address, and in
+    a folder, the model of a name may be another one tomorrow. What is found out about it later is added to
+    ``warnings``."""
+    inner, model = await open_completer(
+        whom.text,
+        key=whom.key_of(whom.text),
+        options=_remote_options(whom, options),
+        on_other_model=lambda asked, told: warnings.append(other_model(asked, told, whose=whom.whose)),
+    )
     counter = getattr(inner, "token_counter", None)
-    completer, requests = inner, _request_cache(text, options)
+    completer, requests = inner, _request_cache(whom.text, options)
     if requests is not None:
         completer = CachedCompleter(inner, requests)
     try:
-        await _found_out("probe", inner, flag)
+        await _found_out("probe", inner, whom.key_flag)
         yield _Opened(completer=completer, model=model, inner=inner, tokens=counter() if counter else None)
     finally:
         await completer.close()
@@ -255,8 +268,19 @@ async def _opened(
             requests.close()
 
 
-def _warn(warnings: list[str], whose: str, asked: str, answered: str) -> None:
-    warnings.append(other_model(asked, answered, whose=whose))
+def _remote_options(whom: _Whom, options: EvalOptions) -> RemoteOptions:
+    """As many requests at once as there may be samples: fewer would hold back what the user asked for, and a sample may
+    need several."""
+    usual = RemoteOptions(stream=whom.stream)
+    return replace(usual, concurrency=max(usual.concurrency, options.concurrency))
+
+
+def _prepare(completer: Completer, wishes: Wishes, spec: RunSpec) -> None:
+    """Stream the answers of a run that is ranked by its efficiency: the time to the first token is a part of it."""
+    stream = getattr(completer, "stream_answers", None)
+    if stream is not None:
+        main = DEFINITIONS.get(spec.main_metric)
+        stream(wishes.stream or (main is not None and main.aspect == "efficiency"))
 
 
 def _request_cache(text: str, options: EvalOptions) -> RequestCache | None:
@@ -371,6 +395,7 @@ def _bench(
         failure_rate=options.failure_rate,
         concurrency=options.concurrency,
         command=partial(_run_command, wishes),
+        prepare=partial(_prepare, opened.inner, wishes),
     )
 
 
@@ -512,7 +537,7 @@ def _command(wishes: Wishes) -> str:
     ):
         if value is not None:
             words += [flag, str(value)]
-    return shlex.join(words)
+    return shlex.join([*words, *(["--stream"] if wishes.stream else [])])
 
 
 def _run_command(wishes: Wishes, named: str, spec: RunSpec) -> str:

@@ -67,7 +67,8 @@ class Scores(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
     """What runs are measured with. ``perturbed`` gives the instances that are made of one, without the original;
-    ``concurrency`` 0 leaves it to the model. ``clock`` counts seconds, ``wall`` gives the time of day (Unix)."""
+    ``concurrency`` 0 leaves it to the model. ``clock`` counts seconds, ``wall`` gives the time of day (Unix);
+    ``prepare`` is told of each run before anything of it is asked."""
 
     completer: Completer
     endpoint: str
@@ -88,6 +89,7 @@ class Bench:
     failure_rate: float = 0.1
     concurrency: int = 0
     command: Callable[[str, RunSpec], str] = lambda named, spec: ""
+    prepare: Callable[[RunSpec], None] = lambda spec: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +199,7 @@ class _Run:
         self._write("running")
         bench, outcome = self._bench, Outcome(status="done")
         bench.progress.coverage, bench.progress.phase = self._coverage, "asking"
+        bench.prepare(self._spec)
         samples = SampleLog(self._folder)
         try:
             rules = Rules(

@@ -37,6 +37,7 @@ class Wishes:
     seed: int = 0
     judge: str = ""
     data_root: str = ""
+    stream: bool = False
     confidence: str = "auto"
 
     def given(self) -> list[str]:

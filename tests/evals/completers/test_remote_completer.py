@@ -451,6 +451,27 @@ def delta(text: str, finish: str | None = None) -> dict[str, Any]:
 STREAM = RemoteOptions(stream=True)
 
 
+def test_streaming_can_be_switched_on_and_off_between_runs() -> None:
+    async def in_turn(completer: RemoteCompleter) -> None:
+        for on in (False, True, False):
+            completer.stream_answers(on)
+            await completer.complete(ASK)
+
+    server = FakeOpenAI()
+    asked(server, in_turn)
+    assert [bool(seen.body.get("stream")) for seen in server.seen] == [False, True, False]
+    always = FakeOpenAI()
+    asked(always, in_turn, options=STREAM)
+    assert [bool(seen.body.get("stream")) for seen in always.seen] == [True] * 3
+
+
+def test_a_server_that_cannot_stream_is_asked_without() -> None:
+    server = FakeOpenAI(failing(400, "Streaming is not supported by this model"))
+    made = one(server, options=STREAM)
+    assert (made.text, made.timing.first_token, made.attempts) == (" blue", None, 1)
+    assert [bool(seen.body.get("stream")) for seen in server.seen] == [True, False]
+
+
 def test_a_stream_is_put_together_and_timed() -> None:
     usage = {"choices": [], "usage": {"prompt_tokens": 4, "completion_tokens": 2}}
     role = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]}

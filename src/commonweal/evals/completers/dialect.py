@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 class Dialect:
     """``limit`` is the name of the limit of new tokens in a chat; ``echo_tokens`` how many must be generated where
     only the prompt is to be scored; ``stops`` is how many stop strings may be sent. The others are whether the
-    server knows a seed, several choices (``n``) and the tokens' number at the end of a stream (``usage``)."""
+    server knows a seed, several choices (``n``), streams, and the tokens' number at the end of one (``usage``)."""
 
     limit: str = "max_tokens"
     echo_tokens: int = 0
     stops: int = 4
     seed: bool = True
     n: bool = True
+    stream: bool = True
     usage: bool = True
 
 
@@ -29,6 +30,7 @@ _UNKNOWN = re.compile(
     r"support|unknown|unexpected|unrecognized|not permitted|extra input|at most|only one|must be"
 )
 _N = re.compile(r"\bn\b|choice")
+_STREAM = re.compile(r"\bstream(ing|ed)?\b")
 
 
 def learned(
@@ -49,6 +51,8 @@ def learned(
         return None
     elif "stream_options" in text or "include_usage" in text:
         new = replace(dialect, usage=False)
+    elif _STREAM.search(text):
+        new = replace(dialect, stream=False)
     elif "stop" in text:
         new = replace(dialect, stops=0)
     elif "seed" in text:

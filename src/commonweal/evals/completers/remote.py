@@ -95,6 +95,7 @@ class RemoteCompleter:
         self._probed = False
         self._broke: CompletionFailed | None = None
         self._named = False
+        self._streams = self._options.stream
         self.gate = Gate(self._options.concurrency)
 
     @property
@@ -110,6 +111,10 @@ class RemoteCompleter:
 
     async def close(self) -> None:
         await self._transport.close()
+
+    def stream_answers(self, on: bool) -> None:
+        """Have the answers from now on streamed, or not; those that :class:`RemoteOptions` has streamed always are."""
+        self._streams = on or self._options.stream
 
     async def models(self) -> dict[str, int | None]:
         """The models that the server lists, each with its context window where it tells it.
@@ -231,7 +236,7 @@ class RemoteCompleter:
         self, request: Request, began: float, queued: float, attempts: int
     ) -> Completion | Fault:
         options = self._options
-        stream = options.stream and request.kind == "generate"
+        stream = self._streams and self._dialect.stream and request.kind == "generate"
         body = body_of(request, self._dialect, stream=stream)
         try:
             reply = await self._transport.exchange(

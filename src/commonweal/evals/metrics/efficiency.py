@@ -92,7 +92,7 @@ def _bytes(text: str) -> int:
 
 _REASONS = {
     "energy": "no energy meter",
-    "time_to_first_token": "answers were not streamed",
+    "time_to_first_token": "answers were not streamed (--stream)",
     "num_prompt_tokens": "the server did not count tokens",
     "num_completion_tokens": "the server did not count tokens",
     "tokens_per_second": "the server did not count tokens",

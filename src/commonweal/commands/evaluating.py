@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -23,13 +23,7 @@ from commonweal.commands.eval_board import board, estimates_table, evaluation_js
 from commonweal.commands.eval_display import display
 from commonweal.core.completion import Abilities, Completer, Completion, CompletionFailed, Request
 from commonweal.core.errors import CommonwealError, NotAuthorized, Unavailable, UserError
-from commonweal.core.sandbox import find_sandbox
-from commonweal.evals.adaptation import Adaptation
-from commonweal.evals.adapters.adapter import Adapter
-from commonweal.evals.adapters.confidence import eliciting
-from commonweal.evals.adapters.registry import make_adapter
-from commonweal.evals.adapters.resolve import resolve as settle
-from commonweal.evals.adapters.shots import choose_examples
+from commonweal.evals import assembling
 from commonweal.evals.adapters.tokens import TokenCounter
 from commonweal.evals.budget import Limits, Prices, Spent, check_limits, listed_prices
 from commonweal.evals.cache import CachedCompleter, RequestCache
@@ -42,14 +36,9 @@ from commonweal.evals.loading.loader import DataLoader
 from commonweal.evals.material import gather
 from commonweal.evals.measuring import Bench
 from commonweal.evals.metered import Metered
-from commonweal.evals.metrics.aggregate import Table
-from commonweal.evals.metrics.efficiency import Efficiency, Price
-from commonweal.evals.metrics.metric import Annotator, Tools
-from commonweal.evals.metrics.registry import DEFINITIONS, FAMILIES, families
-from commonweal.evals.perturbations.perturbation import Kind
-from commonweal.evals.perturbations.registry import PERTURBATIONS, apply_all, perturbation_names
-from commonweal.evals.plan import Planned, Wishes, folder_name, missing, plan
-from commonweal.evals.progress import Progress
+from commonweal.evals.metrics.metric import Tools
+from commonweal.evals.metrics.registry import DEFINITIONS
+from commonweal.evals.plan import Planned, Wishes, folder_name
 from commonweal.evals.scenario import Args, Scenario
 from commonweal.evals.scenarios.toml import load_scenario
 from commonweal.evals.spec import RunSpec
@@ -310,25 +299,8 @@ async def _found_out(
 
 
 def planned(wishes: Wishes, model: str, abilities: Abilities) -> list[Planned]:
-    """The runs of ``wishes``, for a model of these abilities. Asks nothing."""
-    has = partial(_missing, abilities=abilities, judge=bool(wishes.judge))
-    return plan(
-        wishes,
-        model=model,
-        resolve=_scenario,
-        suite=_suite,
-        perturbations=perturbation_names,
-        extra=_extra,
-        settle=partial(settle, abilities=abilities),
-        has=has,
-        eliciting=partial(_eliciting, abilities, wishes.confidence),
-    )
-
-
-def _eliciting(
-    abilities: Abilities, wish: str, adaptation: Adaptation, main_metric: str
-) -> tuple[Adaptation, str]:
-    return eliciting(adaptation, abilities, wish, main_metric)
+    """The runs of ``wishes``, for a model of these abilities, scenarios from files among them. Asks nothing."""
+    return assembling.planned(wishes, model, abilities, resolve=_scenario)
 
 
 def _scenario(name: str) -> tuple[Scenario, Args]:
@@ -343,29 +315,6 @@ def _scenario(name: str) -> tuple[Scenario, Args]:
     return resolve(name)
 
 
-def _suite(name: str) -> tuple[str, ...]:
-    from commonweal.evals.scenarios.registry import suite
-
-    return suite(name)
-
-
-def _missing(need: str, *, abilities: Abilities, judge: bool) -> str:
-    return missing(need, abilities=abilities, judge=judge, sandbox=_no_sandbox() if need == "sandbox" else "")
-
-
-@cache
-def _no_sandbox() -> str:
-    return "" if find_sandbox() else "no sandbox (install bubblewrap)"
-
-
-def _extra(adaptation: Adaptation) -> tuple[str, ...]:
-    """Families that every scenario is measured by, beside its own; harm is looked for where a model writes freely."""
-    wanted = ["calibration", "efficiency"]
-    if adaptation.method in ("generation", "tools", "tools_by_text"):
-        wanted += ["toxicity", "bias"]
-    return tuple(name for name in wanted if name in FAMILIES)
-
-
 def _bench(
     wishes: Wishes,
     options: EvalOptions,
@@ -374,22 +323,14 @@ def _bench(
     spent: Spent,
     began: float,
 ) -> Bench:
-    prices = spent.prices
-    return Bench(
-        completer=opened.completer,
+    return assembling.bench(
+        opened.completer,
+        _loader(wishes, options),
         endpoint=wishes.model,
         judge=wishes.judge,
-        loader=_loader(wishes, options),
-        adapter=partial(_adapter, opened, _data_root(wishes)),
-        table=partial(_table, prices),
-        annotators=partial(_annotators, tools),
-        examples=choose_examples,
-        perturbed=apply_all,
+        tools=tools,
+        tokens=opened.tokens,
         spent=spent,
-        progress=Progress(spent=spent),
-        clock=time.monotonic,
-        wall=time.time,
-        prices=prices,
         limits=options.limits,
         began=began,
         failure_rate=options.failure_rate,
@@ -424,35 +365,6 @@ def data_now(wishes: Wishes, options: EvalOptions) -> Callable[[Planned], str]:
 
 def _data_root(wishes: Wishes) -> Path | None:
     return Path(wishes.data_root).expanduser() if wishes.data_root else None
-
-
-def _adapter(opened: _Opened, data_root: Path | None, adaptation: Adaptation, model: str) -> Adapter:
-    return make_adapter(
-        adaptation,
-        model=model,
-        abilities=opened.completer.abilities,
-        tokens=opened.tokens,
-        data_root=data_root,
-    )
-
-
-def _table(prices: Prices | None, spec: RunSpec) -> Table:
-    price = Price(prompt=prices.prompt, completion=prices.completion) if prices else None
-    return Table(
-        families(spec.metrics),
-        made={"efficiency": Efficiency(price)},
-        groups={kind: _of_kind(spec, kind) for kind in ("robustness", "fairness")},
-        seed=spec.seed,
-    )
-
-
-def _of_kind(spec: RunSpec, kind: Kind) -> frozenset[str]:
-    return frozenset(name for name in spec.perturbations if PERTURBATIONS[name].kind == kind)
-
-
-def _annotators(tools: Tools, spec: RunSpec) -> Sequence[Annotator]:
-    made = {family.annotator: family.annotator for family in families(spec.metrics) if family.annotator}
-    return [make(tools) for make in made.values()]
 
 
 class _NotAsked:

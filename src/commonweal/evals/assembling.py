@@ -102,6 +102,7 @@ def bench(
     failure_rate: float = 0.1,
     concurrency: int = 0,
     command: Callable[[str, RunSpec], str] = lambda named, spec: "",
+    prepare: Callable[[RunSpec], None] = lambda spec: None,
 ) -> Bench:
     """What runs are measured with. ``endpoint`` is how the model was written, ``began`` of the monotonic clock; what is
     ``spent`` has the prices."""
@@ -125,6 +126,7 @@ def bench(
         failure_rate=failure_rate,
         concurrency=concurrency,
         command=command,
+        prepare=prepare,
     )
 
 

@@ -23,12 +23,13 @@ class Came:
 @dataclass(kw_only=True)
 class Listening:
     """``says`` is the answer's text and ``calls_itself`` the model that it says to be of ("": the one asked for).
-    ``lacks`` are paths that are not there. ``open`` is how many requests wait for their answer, ``most`` the most of
+    ``lacks`` are paths that are not there; ``sure`` gives log-probabilities where they are asked for. ``open`` is how many requests wait for their answer, ``most`` the most of
     them there were, each waiting for ``together`` of them, or a moment."""
 
     says: str = "[[7]]"
     calls_itself: str = ""
     lacks: tuple[str, ...] = ()
+    sure: bool = False
     together: int = 1
     url: str = ""
     came: list[Came] = field(default_factory=list)
@@ -63,7 +64,7 @@ def listening(**how: Any) -> Iterator[Listening]:
                 return
             self.wait_for_others()
             model = told.calls_itself or body["model"]
-            choice = _choice(self.path, body, told.says)
+            choice = _choice(self.path, body, told.says, sure=told.sure)
             if body.get("stream") and "message" in choice:
                 choice["delta"] = choice.pop("message")
             made = {"id": "1", "model": model, "choices": [choice], "usage": _USAGE}
@@ -109,12 +110,12 @@ def listening(**how: Any) -> Iterator[Listening]:
         made.server_close()
 
 
-def _choice(path: str, body: dict[str, Any], text: str) -> dict[str, Any]:
+def _choice(path: str, body: dict[str, Any], text: str, *, sure: bool) -> dict[str, Any]:
     choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
-    asked = body.get("logprobs") not in (None, False) and not body.get("echo")
+    asked = sure and body.get("logprobs") not in (None, False) and not body.get("echo")
     if "chat" in path:
         choice["message"] = {"role": "assistant", "content": text}
-        sure: dict[str, Any] = {"content": [{"token": text, "logprob": -0.1, "top_logprobs": []}]}
+        told: dict[str, Any] = {"content": [{"token": text, "logprob": -0.1, "top_logprobs": []}]}
     else:
         choice["text"] = text
         sure = {
@@ -123,7 +124,7 @@ def _choice(path: str, body: dict[str, Any], text: str) -> dict[str, Any]:
             "top_logprobs": [{text: -0.1}],
             "text_offset": [0],
         }
-    return choice | ({"logprobs": sure} if asked else {})
+    return choice | ({"logprobs": told} if asked else {})
 
 
 _USAGE = {"prompt_tokens": 3, "completion_tokens": 1}

@@ -32,7 +32,7 @@ def times(out: Path, name: str) -> dict[str, Any]:
 
 
 def test_what_is_not_to_be_streamed_is_not(tmp_path: Path) -> None:
-    with listening(says=" 7") as server:
+    with listening(says=" 7", sure=True) as server:
         [told] = evaluate(server, tmp_path, *SMALL)
     assert "--stream" not in told["command"]
     assert not any(came.body.get("stream") for came in server.came)
@@ -40,7 +40,7 @@ def test_what_is_not_to_be_streamed_is_not(tmp_path: Path) -> None:
 
 
 def test_stream_measures_the_time_to_the_first_token(tmp_path: Path) -> None:
-    with listening(says=" 7") as server:
+    with listening(says=" 7", sure=True) as server:
         [told] = evaluate(server, tmp_path / "a", *SMALL, "--stream")
         assert sum(bool(came.body.get("stream")) for came in server.came) >= 6
         mean, reason = times(tmp_path / "a", "arithmetic")["time_to_first_token"]
@@ -53,7 +53,7 @@ def test_stream_measures_the_time_to_the_first_token(tmp_path: Path) -> None:
 
 
 def test_a_resumed_evaluation_streams_as_it_was_begun(tmp_path: Path) -> None:
-    with listening(says=" 7") as server:
+    with listening(says=" 7", sure=True) as server:
         evaluate(server, tmp_path, *SMALL, "--stream", "--max-tokens", "4", "--concurrency", "1")
         [folder] = tmp_path.iterdir()
         server.came.clear()
@@ -62,7 +62,7 @@ def test_a_resumed_evaluation_streams_as_it_was_begun(tmp_path: Path) -> None:
 
 
 def test_scenarios_of_efficiency_are_streamed_and_no_other(tmp_path: Path) -> None:
-    with listening(says=" 7") as server:
+    with listening(says=" 7", sure=True) as server:
         evaluate(server, tmp_path, *QUICK, *SMALL)
     found = times(tmp_path, "synthetic_efficiency")["time_to_first_token"]
     assert found[0] > 0
@@ -73,7 +73,7 @@ def test_scenarios_of_efficiency_are_streamed_and_no_other(tmp_path: Path) -> No
 
 
 def test_refreshing_streams_as_well(tmp_path: Path) -> None:
-    with listening(says=" 7") as server:
+    with listening(says=" 7", sure=True) as server:
         done = run("refresh", str(tmp_path), "--model", f"{server.url}#m", *SMALL, "--stream")
     assert (done.returncode, done.stderr) == (0, "")
     assert any(came.body.get("stream") for came in server.came)
@@ -82,9 +82,9 @@ def test_refreshing_streams_as_well(tmp_path: Path) -> None:
 
 def test_more_than_64_requests_at_once_where_the_user_says_so(tmp_path: Path) -> None:
     many = ("--scenario", "arithmetic", "--max-instances", "80", "--shots", "0")
-    with listening(says=" 7", together=66) as server:
+    with listening(says=" 7", sure=True, together=66) as server:
         evaluate(server, tmp_path / "a", *many, "--concurrency", "80")
     assert 66 <= server.most <= 80
-    with listening(says=" 7", together=66) as server:
+    with listening(says=" 7", sure=True, together=66) as server:
         evaluate(server, tmp_path / "b", *many)
     assert server.most <= 64

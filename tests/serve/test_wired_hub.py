@@ -2,101 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import struct
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
 import httpx
 import openai
 import pytest
-
-from commonweal.app import FirstKeys, HubSettings, build, first_start
-from commonweal.core.blobs import Blobs
-from commonweal.core.clock import SystemClock
-from commonweal.core.database import Database
-from commonweal.serve.worker.engine import MockEngine
-from commonweal.serve.worker.member import ServeSettings, ServingMember
-from served_app import serving
-
-
-@dataclass(frozen=True, slots=True)
-class Whole:
-    url: str
-    keys: FirstKeys
-    blobs: Blobs
-    folder: Path
-
-    def http(self, key: str) -> httpx.Client:
-        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {key}"}, timeout=20)
-
-    def openai(self, key: str) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=5)
-
-    def registered(self, key: str) -> dict[str, Any]:
-        """A machine that the account of ``key`` brings."""
-        body = {
-            "name": "pc",
-            "client_version": "0.1.0",
-            "roles": ["serve"],
-            "request_id": f"register-{key[-6:]}",
-        }
-        with self.http(key) as client:
-            reply = client.post("/pool/v1/members", json=body)
-        assert reply.status_code == 201, reply.text
-        return dict(reply.json())
-
-    @contextmanager
-    def member(self, key: str) -> Iterator[None]:
-        """A machine that serves, from when the hub knows it."""
-        settings = ServeSettings(
-            url=self.url, key=key, folder=self.folder / key[-6:], memory=2**30, grace=1.0
-        )
-        there = threading.Event()
-        told = lambda event: there.set() if event.what == "connected" else None  # noqa: E731
-        member = ServingMember(settings, MockEngine(length=6), self.blobs.get, told=told)
-        member.start()
-        try:
-            assert there.wait(20)
-            yield
-        finally:
-            member.stop()
-
-    def publish(self, name: str) -> None:
-        header = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
-        files = {
-            "config.json": self.blobs.put(b'{"max_position_embeddings": 256}'),
-            "model.safetensors": self.blobs.put(struct.pack("<Q", len(header)) + header + bytes(8)),
-        }
-        with self.http(self.keys.admin) as client:
-            reply = client.post("/serve/v1/models", json={"name": name, "files": files})
-        assert reply.status_code == 201, reply.text
-
-
-@pytest.fixture
-def whole(database: Database, blobs: Blobs, tmp_path: Path) -> Iterator[Whole]:
-    settings = HubSettings(folder=tmp_path, tick_seconds=0.1)
-    keys = first_start(database, settings, SystemClock())
-    assert keys is not None
-    with serving(build(database, blobs, {}, settings)) as url:
-        yield Whole(url, keys, blobs, tmp_path)
-
-
-def user_key(whole: Whole) -> str:
-    with whole.http(whole.keys.admin) as client:
-        return str(client.post("/pool/v1/keys", json={"role": "user", "label": "ada"}).json()["key"])
+from whole_hub import Whole
 
 
 def test_a_chat_goes_through_a_member_and_is_paid(whole: Whole) -> None:
     whole.publish("tiny")
-    lender, user = whole.registered(whole.keys.join), user_key(whole)
-    with whole.http(whole.keys.admin) as client:
-        grant = {"account": "user:ada", "microcredits": 10**9, "request_id": "grant-ada-1"}
-        assert client.post("/pool/v1/credits/grant", json=grant).is_success
+    lender, user = whole.registered(whole.keys.join), whole.user(microcredits=10**9)
     with whole.member(lender["key"]):
         with whole.openai(user) as asked:
             answer = asked.chat.completions.create(model="tiny", messages=[{"role": "user", "content": "hi"}])
@@ -112,7 +26,7 @@ def test_a_chat_goes_through_a_member_and_is_paid(whole: Whole) -> None:
 
 def test_ones_own_machine_serves_without_credits(whole: Whole) -> None:
     whole.publish("tiny")
-    user = user_key(whole)
+    user = whole.user()
     with whole.member(whole.registered(user)["key"]):
         with whole.openai(user) as asked:
             answer = asked.completions.create(model="tiny", prompt="hi", max_tokens=3)
@@ -124,7 +38,7 @@ def test_ones_own_machine_serves_without_credits(whole: Whole) -> None:
 
 def test_without_credits_and_machines_an_account_hears_that_first(whole: Whole) -> None:
     whole.publish("tiny")
-    with whole.openai(user_key(whole)) as asked, pytest.raises(openai.RateLimitError) as refused:
+    with whole.openai(whole.user()) as asked, pytest.raises(openai.RateLimitError) as refused:
         asked.completions.create(model="tiny", prompt="hi", max_tokens=3)
     assert refused.value.code == "insufficient_quota"
 

@@ -84,8 +84,12 @@ def join(
     engine: Annotated[
         str,
         typer.Option(
-            help="Serve with an OpenAI-compatible server that runs here, such as http://127.0.0.1:8080/v1."
+            help="Serve with an OpenAI-compatible server that runs here (http://127.0.0.1:8080/v1), or start one: "
+            "llama.cpp:MODEL.gguf, vllm:FOLDER."
         ),
+    ] = "",
+    engine_program: Annotated[
+        str, typer.Option(help="The program of a server to start, if it is not found by its name.")
     ] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     max_load: Annotated[
@@ -109,6 +113,7 @@ def join(
         upload_limit=upload_limit,
         roles=roles,
         engine=engine,
+        engine_program=engine_program,
         device=device,
         max_load=max_load,
         on_battery=on_battery,

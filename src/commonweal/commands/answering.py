@@ -1,4 +1,5 @@
-"""The serving half of ``commonweal join``: models of the pool in this process, or a server that already runs here.
+"""The serving half of ``commonweal join``: models of the pool in this process, or a server of one's own, which already
+runs here or is started for it.
 
 It serves while the machine may work, beside the training half: what pauses the one pauses the other. A pause takes no
 answers that have not begun, and finishes the others.
@@ -7,15 +8,18 @@ answers that have not begun, and finishes the others.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from commonweal import __version__
+from commonweal.commands.launching import OwnServer
 from commonweal.core.errors import UserError
 from commonweal.core.hashing import BlobHash
+from commonweal.models.engine.launched import Launch
 from commonweal.pool.client import PoolClient
 from commonweal.pool.worker import events
 from commonweal.pool.worker.answers import check, reached
@@ -30,14 +34,14 @@ SLOTS = 16
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lent:
     """What of the machine is for serving. ``memory`` is bytes for all models together; ``server`` the address of an
-    OpenAI-compatible server to front, or ''."""
+    OpenAI-compatible server to front, a server to start and front, or ''."""
 
     url: str
     folder: Path
     memory: int
     threads: int | None
     device: str
-    server: str = ""
+    server: str | Launch = ""
 
 
 class Answering:
@@ -47,10 +51,12 @@ class Answering:
         self._lent, self._key, self._told = lent, key, told
         self._member: ServingMember | None = None
         self._engine: Engine | None = None
+        self._own: OwnServer | None = None
         self._changing = threading.Lock()
 
     def start(self) -> None:
-        """Serve from now on. Raises UserError for a server that has no models, and Unavailable where none answers."""
+        """Serve from now on. Raises UserError for a server that has no models, Unavailable where none answers, and
+        ConfigError for one that cannot be started."""
         with self._changing:
             if self._member is not None:
                 self._member.stop()
@@ -63,6 +69,12 @@ class Answering:
             if self._member is not None:
                 self._member.stop()
                 self._member = None
+
+    def close(self) -> None:
+        """Leave for good; a server that was started for this ends."""
+        self.stop()
+        if self._own is not None:
+            self._own.close()
 
     def heard(self, event: events.Event) -> None:
         """A pause and its end, each beside the thread that tells of them."""
@@ -83,7 +95,7 @@ class Answering:
             key=key,
             folder=lent.folder,
             memory=lent.memory,
-            slots=SLOTS,
+            slots=lent.server.slots if isinstance(lent.server, Launch) else SLOTS,
             name="fronted" if lent.server else "transformers",
             loads=not lent.server,
             served=served,
@@ -99,23 +111,43 @@ class Answering:
         return LocalModels(LocalEngine(options))
 
     def _front(self, key: str) -> tuple[Engine, tuple[ModelSpec, ...]]:
-        from commonweal.commands.fronting import FrontedModels, names_at
+        from commonweal.commands.fronting import FrontedModels, listed_at
 
-        names = names_at(self._lent.server)
-        if not names:
-            raise UserError(f"--engine: {self._lent.server} has no models", hint="start it with a model")
+        server = self._server()
+        models = listed_at(server)
+        if not models:
+            raise UserError(f"--engine: {server} has no models", hint="start it with a model")
         with httpx.Client(
             base_url=self._lent.url, headers={"Authorization": f"Bearer {key}"}, timeout=30
         ) as client:
-            served = tuple(_published(client, name, window) for name, window in names.items())
-        by_identity = {spec.identity: name for spec, name in zip(served, names, strict=True)}
-        return FrontedModels(self._lent.server, by_identity), served
+            served = tuple(_published(client, name, said) for name, said in models.items())
+        by_identity = {spec.identity: name for spec, name in zip(served, models, strict=True)}
+        return FrontedModels(server, by_identity), served
+
+    def _back(self) -> None:
+        """The server was started again: front it anew, unless the machine pauses."""
+        if self._member is not None:
+            self.start()
+
+    def _server(self) -> str:
+        """The address of the server to front; one that is to be started is, and is kept over pauses."""
+        if isinstance(self._lent.server, str):
+            return self._lent.server
+        if self._own is None:
+            own = OwnServer(
+                self._lent.server,
+                self._lent.folder / "engine.log",
+                lost=lambda why, seconds: self._told(Told(what="away", message=why, seconds=seconds)),
+                back=self._back,
+            )
+            own.start()
+            self._own = own
+        return self._own.url
 
 
-def _published(client: httpx.Client, name: str, window: int | None) -> ModelSpec:
-    body = {"name": name} if window is None else {"name": name, "window": window}
+def _published(client: httpx.Client, name: str, said: Mapping[str, Any]) -> ModelSpec:
     with reached("the hub"):
-        response = client.post("/serve/v1/models/fronted", json=body)
+        response = client.post("/serve/v1/models/fronted", json={"name": name, **said})
     check(response)
     model = response.json()
     return ModelSpec(

@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import httpx
 
 from commonweal.core.completion import Request
 from commonweal.core.errors import Refused, Unavailable, UserError
 from commonweal.core.streaming import Event
-from commonweal.models.engine.fronted import FrontedEngine
+from commonweal.models.engine.fronted import FrontedEngine, window_of
 from commonweal.serve.worker.engine import ModelFiles
 
+_NO_NAME = re.compile(r"[^A-Za-z0-9._]+")
 
-def names_at(server: str) -> dict[str, int | None]:
-    """The models that a server lists, each with its window where it says so. Raises Unavailable and UserError."""
+
+def listed_at(server: str) -> dict[str, dict[str, Any]]:
+    """The models that a server lists by name, each with what it says of its window, parameters and quantization, as
+    the hub wants to know it. Raises Unavailable and UserError."""
     try:
         answer = httpx.get(f"{server.rstrip('/')}/models", timeout=10)
         answer.raise_for_status()
-        listed = [one for one in answer.json()["data"] if isinstance(one["id"], str)]
+        listed = {one["id"]: _said(one) for one in answer.json()["data"] if isinstance(one["id"], str)}
     except httpx.HTTPError as error:
         raise Unavailable(
             f"--engine: {server} does not answer: {error or type(error).__name__}",
             hint="start the server first; the address ends with /v1",
         ) from None
-    except (httpx.InvalidURL, ValueError, KeyError, TypeError):
+    except (httpx.InvalidURL, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
             f"--engine: {server} is no OpenAI-compatible server", hint="such as http://127.0.0.1:8080/v1"
         ) from None
-    return {one["id"]: _window(one.get("max_model_len")) for one in listed}
+    return listed
+
+
+def _said(model: dict[str, Any]) -> dict[str, Any]:
+    meta = model.get("meta") or {}
+    made: dict[str, Any] = {}
+    if window := window_of(model):
+        made["window"] = window
+    if isinstance(parameters := meta.get("n_params"), int) and parameters > 0:
+        made["parameters"] = parameters
+    if isinstance(kind := meta.get("ftype"), str) and (plain := _NO_NAME.sub("-", kind).strip("-")):
+        made["quantization"] = plain[:40]
+    return made
 
 
 class FrontedModels:
@@ -50,7 +67,3 @@ class FrontedModels:
 
     async def unload(self, identity: str) -> None:
         await self._engine.unload(identity)
-
-
-def _window(value: object) -> int | None:
-    return value if isinstance(value, int) and value > 0 else None

@@ -19,6 +19,8 @@ from commonweal.commands import answering
 from commonweal.core.clock import SystemClock
 from commonweal.core.errors import NotAuthorized, UserError
 from commonweal.core.work import Executor
+from commonweal.models.engine import launched
+from commonweal.models.engine.launched import Launch
 from commonweal.pool import wire
 from commonweal.pool.worker import events, machine, service
 from commonweal.pool.worker.agent import Agent
@@ -47,6 +49,7 @@ class Wishes:
     upload_limit: str
     roles: str
     engine: str
+    engine_program: str
     device: str
     max_load: float
     on_battery: bool
@@ -56,9 +59,10 @@ class Wishes:
 def lend(wishes: Wishes) -> None:
     """Work for the hub until ctrl-c. Raises UserError and NotAuthorized with what to do."""
     options = _options(wishes)
+    server = _server(wishes, options)
     machine.give_way()
     machine.use_threads(options.threads)
-    with _joined(wishes, options) as lent, suppress(Stopped), _serving(lent, wishes, options):
+    with _joined(wishes, options) as lent, suppress(Stopped), _serving(lent, wishes, options, server):
         lent.agent.run(lent.stop)
 
 
@@ -132,7 +136,7 @@ def _joined(wishes: Wishes, options: AgentOptions) -> Iterator[_Lent]:
 
 
 @contextmanager
-def _serving(lent: _Lent, wishes: Wishes, options: AgentOptions) -> Iterator[None]:
+def _serving(lent: _Lent, wishes: Wishes, options: AgentOptions, server: str | Launch) -> Iterator[None]:
     """Answer beside the other work, if that is wanted. What is begun is finished at the end."""
     if answering.ROLE not in options.roles:
         yield
@@ -146,7 +150,7 @@ def _serving(lent: _Lent, wishes: Wishes, options: AgentOptions) -> Iterator[Non
             memory=memory if options.roles == (answering.ROLE,) else memory // 2,
             threads=options.threads,
             device=device,
-            server=wishes.engine,
+            server=server,
         ),
         lambda: lent.key,
         _told_json if wishes.json else _tell,
@@ -157,7 +161,15 @@ def _serving(lent: _Lent, wishes: Wishes, options: AgentOptions) -> Iterator[Non
         yield
     finally:
         lent.listeners.remove(part.heard)
-        part.stop()
+        part.close()
+
+
+def _server(wishes: Wishes, options: AgentOptions) -> str | Launch:
+    """``--engine`` as an address or a server to start. Raises UserError."""
+    made = launched.named(wishes.engine, program=wishes.engine_program, threads=options.threads or 0)
+    if made is None and wishes.engine_program:
+        raise UserError("--engine-program: there is no server to start", hint="--engine llama.cpp:MODEL.gguf")
+    return wishes.engine if made is None else made
 
 
 def _told_json(told: Told) -> None:

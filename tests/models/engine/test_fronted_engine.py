@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import pytest
 from engine_models import save_model
 from loopback import Handler, Loopback, Said, events
 
 from commonweal.core.completion import Completion, CompletionFailed, Message, Request, Tool
-from commonweal.core.errors import ConfigError, NotFound, Unavailable
+from commonweal.core.errors import ConfigError, NotFound, Unavailable, UserError
 from commonweal.core.streaming import Event, Usage, Vector, collected
 from commonweal.models.engine.fronted import FrontedEngine
-from commonweal.models.engine.launched import Launch, launch, llama_server, vllm_serve
+from commonweal.models.engine.launched import Launch, launch, llama_server, named, vllm_serve
 
 T = TypeVar("T")
 HELLO = (Message(role="user", content="Hello"),)
@@ -243,40 +247,62 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answers).serve_forever()
 
 def started(name: str, program: str = SERVER) -> Launch:
     return Launch(
-        command=lambda port: [sys.executable, "-c", program, str(port), name], health="/health", served="m"
+        command=lambda port: [sys.executable, "-c", program, str(port), name], health="/health", slots=1
     )
 
 
 def test_a_child_is_started_fronted_and_ended(tmp_path: Path) -> None:
+    child = launch(started("m"), log=tmp_path / "log")
+
     async def main() -> None:
-        engine = await launch(started("m"), log=tmp_path / "log")
-        assert engine.models()[0].name == "m"
-        os.kill(engine.pid, 0)
+        engine = FrontedEngine(child.url)
+        assert (await engine.load("m", "m")).name == "m"
         await engine.close()
-        with pytest.raises(ProcessLookupError):
-            os.kill(engine.pid, 0)
 
     asyncio.run(main())
+    os.kill(child.pid, 0)
+    child.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(child.pid, 0)
 
 
 @pytest.mark.parametrize(
     ("what", "error", "said"),
     [
         (started("m", "print('no such model'); raise SystemExit(3)"), ConfigError, "no such model"),
-        (started("another"), NotFound, "does not serve 'm'"),
-        (Launch(command=lambda port: ["/no/such/program"], health="/", served="m"), ConfigError, "started"),
+        (Launch(command=lambda port: ["/no/such/program"], health="/", slots=1), ConfigError, "no/such"),
         (started("m", "import time; time.sleep(600)"), Unavailable, "not ready"),
     ],
 )
 def test_a_child_that_does_not_serve_is_ended_and_the_reason_given(
     what: Launch, error: type[Exception], said: str, tmp_path: Path
 ) -> None:
-    async def main() -> str:
-        with pytest.raises(error) as failed:
-            await launch(what, log=tmp_path / "log", patience=0.5 if error is Unavailable else 60.0)
-        return str(failed.value)
+    with pytest.raises(error) as failed:
+        launch(what, log=tmp_path / "log", patience=0.5 if error is Unavailable else 60.0)
+    assert said in str(failed.value)
 
-    assert said in asyncio.run(main())
+
+def test_a_child_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
+    if not shutil.which("setpriv"):
+        pytest.skip("no setpriv on this system")
+    (tmp_path / "server.py").write_text(SERVER)
+    parent = (
+        "import sys, time\nfrom pathlib import Path\n"
+        "from commonweal.models.engine.launched import Launch, launch\n"
+        "command = lambda port: [sys.executable, sys.argv[1], str(port), 'm']\n"
+        "child = launch(Launch(command=command, health='/health', slots=1), log=Path(sys.argv[2]))\n"
+        "print(child.pid, flush=True)\ntime.sleep(600)\n"
+    )
+    arguments = [sys.executable, "-c", parent, str(tmp_path / "server.py"), str(tmp_path / "log")]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        pid = int(running.stdout.readline())
+        os.kill(pid, 0)
+        running.kill()
+    until = time.monotonic() + 20
+    while time.monotonic() < until and psutil.pid_exists(pid):
+        time.sleep(0.02)
+    assert not psutil.pid_exists(pid)
 
 
 def test_the_known_servers_are_told_where_to_listen_and_what_to_serve() -> None:
@@ -286,6 +312,36 @@ def test_the_known_servers_are_told_where_to_listen_and_what_to_serve() -> None:
     vllm = vllm_serve(Path("/opt/vllm"), Path("folder"), name="m", window=512)
     assert list(vllm.command(82))[:3] == ["/opt/vllm", "serve", "folder"]
     assert {"--served-model-name", "m", "127.0.0.1", "82", "512"} <= set(vllm.command(82))
+
+
+def test_servers_are_named_as_they_are_on_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "tiny.gguf").write_bytes(b"GGUF")
+    program = tmp_path / "server"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    assert named("http://127.0.0.1:8080/v1") is None
+    llama = named(f"llama.cpp:{tmp_path}/tiny.gguf", program=str(program), threads=3)
+    assert llama is not None
+    assert list(llama.command(81))[:5] == [
+        str(program),
+        "--model",
+        str(tmp_path / "tiny.gguf"),
+        "--alias",
+        "tiny",
+    ]
+    assert list(llama.command(81))[-2:] == ["--threads", "3"]
+    vllm = named(f"vllm:{tmp_path}", program=str(program))
+    assert vllm is not None
+    assert list(vllm.command(81))[:3] == [str(program), "serve", str(tmp_path)]
+    for what, said in [
+        ("llama.cpp:", "nothing is not a GGUF file"),
+        (f"llama.cpp:{tmp_path}/none.gguf", "is not a GGUF file"),
+        (f"vllm:{tmp_path}/tiny.gguf", "is not a folder"),
+    ]:
+        with pytest.raises(UserError, match=said):
+            named(what, program=str(program))
+    with pytest.raises(UserError, match="there is no program /no/such"):
+        named(f"vllm:{tmp_path}", program="/no/such")
 
 
 @pytest.mark.slow
@@ -301,16 +357,20 @@ def test_transformers_own_server_is_fronted(tmp_path: Path) -> None:
     def command(port: int) -> list[str]:
         return [program, "serve", "tiny/llama", "--host", "127.0.0.1", "--port", str(port)]
 
+    place = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    what = Launch(command=command, health="/health", slots=4)
+    child = launch(what, log=tmp_path / "log", environment={**os.environ, **place}, patience=200.0)
+
     async def main() -> tuple[Completion, Completion]:
-        what = Launch(command=command, health="/health", served="tiny/llama")
-        place = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path), "OMP_NUM_THREADS": "1"}
-        engine = await launch(what, log=tmp_path / "log", environment={**os.environ, **place}, patience=200.0)
+        engine = FrontedEngine(child.url)
         try:
+            await engine.load("tiny/llama", "tiny/llama")
             text = await collected(engine.stream(ask(model="tiny/llama")))
             chat = await collected(engine.stream(ask(model="tiny/llama", messages=HELLO)))
             return text, chat
         finally:
             await engine.close()
+            child.close()
 
     text, chat = asyncio.run(main())
     assert text.completion_tokens

@@ -63,7 +63,7 @@ class FrontedEngine:
         if answer.status_code != 200:
             raise failure_of(answer.status_code, answer.content)
         try:
-            return {str(one["id"]): _window(one) for one in answer.json()["data"]}
+            return {str(one["id"]): window_of(one) for one in answer.json()["data"]}
         except (ValueError, KeyError, TypeError):
             raise CompletionFailed("malformed", f"{self._base}/models is no list of models") from None
 
@@ -179,9 +179,11 @@ def _answered(payload: Any, request: Request, seconds: float) -> list[Event]:
     return [Vector(values=values), Usage(prompt_tokens=count, completion_tokens=0, seconds=seconds)]
 
 
-def _window(model: dict[str, Any]) -> int | None:
-    """vLLM says max_model_len, llama.cpp n_ctx_train below meta."""
-    found = model.get("max_model_len") or (model.get("meta") or {}).get("n_ctx_train")
+def window_of(model: dict[str, Any]) -> int | None:
+    """The tokens that a listed model reads: vLLM says max_model_len, llama.cpp n_ctx (a slot's own) below meta, and
+    before that n_ctx_train."""
+    meta = model.get("meta") or {}
+    found = model.get("max_model_len") or meta.get("n_ctx") or meta.get("n_ctx_train")
     return found if isinstance(found, int) and found > 0 else None
 
 

@@ -13,12 +13,14 @@ from commonweal.core.hashing import BlobHash
 from commonweal.serve import catalogue, publishing
 from commonweal.serve.api.context import Caller, ServeDep, secret_in
 from commonweal.serve.api.errors import OpenAIRoute
+from commonweal.serve.api.storable import Json, Text
 from commonweal.serve.catalogue import ServedModel
 
 router = APIRouter(prefix="/serve/v1/models", tags=["models"], route_class=OpenAIRoute)
 promotions = APIRouter(prefix="/serve/v1/promotions", tags=["models"], route_class=OpenAIRoute)
 
 _Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+_Name = Annotated[Text, Field(min_length=1, max_length=120)]
 
 
 class NewModel(BaseModel):
@@ -26,11 +28,11 @@ class NewModel(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(min_length=1, max_length=120)
-    files: dict[str, _Hash] = Field(min_length=1, max_length=1000)
-    base: str | None = Field(default=None, max_length=120)
+    name: _Name
+    files: dict[Text, _Hash] = Field(min_length=1, max_length=1000)
+    base: _Name | None = None
     public: bool = True
-    lineage: dict[str, Any] = Field(default_factory=dict)
+    lineage: Json = Field(default_factory=dict)
 
 
 class ModelView(BaseModel):
@@ -84,7 +86,7 @@ class FrontedModel(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(min_length=1, max_length=120)
+    name: _Name
     parameters: int = Field(default=1_000_000_000, ge=1, le=10**14)
     window: int = Field(default=4096, ge=1, le=2**31 - 1)
     quantization: str = Field(default="unknown", pattern="^[A-Za-z0-9._-]{1,40}$")
@@ -116,9 +118,9 @@ class NewPromotion(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(min_length=1, max_length=120)
-    model: str = Field(min_length=1, max_length=120)
-    record: dict[str, Any] = Field(default_factory=dict)
+    name: _Name
+    model: _Name
+    record: Json = Field(default_factory=dict)
 
 
 @promotions.post("", status_code=201)
@@ -134,7 +136,7 @@ def promote(body: NewPromotion, serve: ServeDep, caller: Caller) -> ModelView:
 
 @promotions.get("/{name:path}")
 def versions(
-    name: Annotated[str, Path(max_length=120)], serve: ServeDep, caller: Caller
+    name: Annotated[Text, Path(max_length=120)], serve: ServeDep, caller: Caller
 ) -> list[dict[str, Any]]:
     """What NAME:latest was, the newest first, and why."""
     with serve.database.transaction() as connection:
@@ -150,7 +152,7 @@ def every(serve: ServeDep, caller: Caller) -> list[ModelView]:
 
 
 @router.delete("/{name:path}")
-def retire(name: Annotated[str, Path(max_length=120)], serve: ServeDep, caller: Caller) -> ModelView:
+def retire(name: Annotated[Text, Path(max_length=120)], serve: ServeDep, caller: Caller) -> ModelView:
     """Serve a model no more. Only its owner may."""
     with serve.database.transaction() as connection:
         return view(catalogue.retire(connection, name, caller.name, serve.clock.now()))

@@ -18,7 +18,22 @@ def storable(text: str) -> str:
     return text
 
 
+def storable_json(value: Any) -> Any:
+    """``value``, if all texts in it are storable. Raises ValueError."""
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case str(text):
+                storable(text)
+            case dict(inner):
+                waiting += [*inner.keys(), *inner.values()]
+            case list(inner):
+                waiting += inner
+    return value
+
+
 Text = Annotated[str, AfterValidator(storable)]
+Json = Annotated[dict[str, Any], AfterValidator(storable_json)]
 Id = Annotated[Text, Path(min_length=1, max_length=100)]
 After = Annotated[
     Text | None, Query(max_length=100, description="The id of the last row of the page before.")

@@ -96,7 +96,8 @@ class MockEngine:
 
     async def _score(self, request: Request) -> AsyncIterator[Event]:
         words = prompt_of(request)
-        tokens = tuple(self._token(request, words, place, word) for place, word in enumerate(request.ids))
+        given = request.ids or tuple(range(len(request.continuation.split())))
+        tokens = tuple(self._token(request, words, place, word) for place, word in enumerate(given))
         yield Piece(tokens=tokens)
         yield Ended(greedy=False)
         yield Usage(prompt_tokens=len(words.split()) + len(tokens), completion_tokens=0)

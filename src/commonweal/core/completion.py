@@ -13,7 +13,7 @@ are made.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, Protocol
@@ -248,7 +248,7 @@ class Completer(Protocol):
     @property
     def abilities(self) -> Abilities: ...
 
-    async def complete(self, request: Request) -> Completion: ...
+    def complete(self, request: Request) -> Awaitable[Completion]: ...
 
     async def close(self) -> None: ...
 

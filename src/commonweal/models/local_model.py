@@ -245,7 +245,7 @@ class LocalModel:
             Scores(
                 logprobs=numbers[: len(row)],
                 greedy=greedy[i][: len(row)],
-                top=likeliest[i][: len(row)] if likeliest else [[] for _ in row],
+                top=likeliest[i][: len(row)] if likeliest else [()] * len(row),
             )
             for i, (row, numbers) in enumerate(zip(given, logprobs.tolist(), strict=True))
         ]

@@ -43,16 +43,8 @@ class LocalText:
 
     def encode(self, requests: Sequence[Request]) -> list[Encoded | CompletionFailed]:
         """The tokens of each request, or why it cannot be asked of this model."""
-        texts = {i: _whole(request) for i, request in enumerate(requests) if request.messages is None}
-        good = {i: text for i, text in texts.items() if _is_unicode(text)}
-        encodings = dict(zip(good, self._backend.encode_batch(list(good.values())), strict=True))
         return [
-            self._chat(request)
-            if request.messages is not None
-            else self._plain(request, encodings[i])
-            if i in encodings
-            else CompletionFailed("bad_request", "the prompt has a lone surrogate, which is no character")
-            for i, request in enumerate(requests)
+            self._plain(request) if request.messages is None else self._chat(request) for request in requests
         ]
 
     def text_of(self, ids: Sequence[int]) -> str:
@@ -110,7 +102,11 @@ class LocalText:
         ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
         return ids
 
-    def _plain(self, request: Request, encoding: Any) -> Encoded | CompletionFailed:
+    def _plain(self, request: Request) -> Encoded | CompletionFailed:
+        text = _whole(request)
+        if not _is_unicode(text):
+            return CompletionFailed("bad_request", "the prompt has a lone surrogate, which is no character")
+        encoding = self._backend.encode(text)  # one by one: encode_batch takes longer than that on one thread
         ids: list[int] = encoding.ids
         if request.kind != "score":
             prompt = ids or self._start()

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commonweal.evals.completers.batching import Budget, Load, next_batch
+from commonweal.evals.completers.batching import Budget, Load, fitting, place
 from commonweal.models.encoded import common_prefix
 
 LOADS = st.lists(
@@ -24,24 +24,25 @@ LOADS = st.lists(
 def test_a_batch_is_of_one_kind_within_its_budget_and_never_empty(
     loads: list[Load], tokens: int, rows: int, scores: int
 ) -> None:
-    taken = [loads[i] for i in next_batch(loads, Budget(tokens=tokens, rows=rows, scores=scores))]
-    assert {load.kind for load in taken} == {loads[0].kind}
-    if len(taken) > 1:
-        many = sum(load.rows for load in taken)
-        widest = max(load.new for load in taken)
-        assert many <= rows
-        assert many * (max(load.prompt for load in taken) + widest) <= tokens
-        assert taken[0].kind != "score" or many * widest <= scores
-
-
-@given(LOADS)
-def test_every_request_is_taken_in_the_end(loads: list[Load]) -> None:
-    left, rounds = list(enumerate(loads)), 0
+    left = sorted(loads, key=place)
     while left:
-        taken = set(next_batch([load for _, load in left], Budget(tokens=500, rows=8, scores=100)))
-        left = [one for i, one in enumerate(left) if i not in taken]
-        rounds += 1
-    assert rounds <= len(loads)
+        count = fitting(left, Budget(tokens=tokens, rows=rows, scores=scores))
+        taken, left = left[:count], left[count:]
+        assert {load.kind for load in taken} == {taken[0].kind}
+        if len(taken) > 1:
+            many = sum(load.rows for load in taken)
+            widest = max(load.new for load in taken)
+            assert many <= rows
+            assert many * (max(load.prompt for load in taken) + widest) <= tokens
+            assert taken[0].kind != "score" or many * widest <= scores
+
+
+def test_a_batch_is_as_large_as_its_budget_lets_it_be() -> None:
+    loads = [Load(kind="score", group=i, prompt=10, new=2) for i in range(9)]
+    assert fitting(loads, Budget(tokens=1000, rows=100, scores=100)) == 9
+    assert fitting(loads, Budget(tokens=1000, rows=4, scores=100)) == 4
+    assert fitting(loads, Budget(tokens=60, rows=100, scores=100)) == 5
+    assert fitting(loads, Budget(tokens=1000, rows=100, scores=6)) == 3
 
 
 def test_longest_first_and_equal_prompts_together() -> None:
@@ -49,7 +50,13 @@ def test_longest_first_and_equal_prompts_together() -> None:
         return Load(kind="score", group=group, prompt=prompt, new=1)
 
     loads = [load(0, 5), load(1, 9), load(2, 9), load(1, 9), load(0, 5)]
-    assert next_batch(loads, Budget(tokens=100, rows=9, scores=99)) == [1, 3, 2, 0, 4]
+    assert [(one.group, one.prompt) for one in sorted(loads, key=place)] == [
+        (1, 9),
+        (1, 9),
+        (2, 9),
+        (0, 5),
+        (0, 5),
+    ]
 
 
 @given(st.lists(st.lists(st.integers(0, 2), max_size=6), min_size=1, max_size=5))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -303,8 +304,6 @@ def test_the_event_loop_goes_on_while_a_batch_is_computed(
     loop_threads: list[int] = []
 
     async def run() -> None:
-        import threading
-
         released = threading.Event()
 
         def held(self: LocalModel, rows: Sequence[Any]) -> None:
@@ -313,7 +312,7 @@ def test_the_event_loop_goes_on_while_a_batch_is_computed(
 
         monkeypatch.setattr(LocalModel, "generate", held)
         completer = LocalCompleter(str(folder))
-        pending = asyncio.create_task(completer.complete(Request(model="m", prompt="The sky", max_tokens=1)))
+        pending = completer.complete(Request(model="m", prompt="The sky", max_tokens=1))
         await asyncio.sleep(0)
         loop_threads.append(1)  # we run although the batch is held
         released.set()
@@ -322,6 +321,31 @@ def test_the_event_loop_goes_on_while_a_batch_is_computed(
 
     asyncio.run(run())
     assert loop_threads == [1]
+
+
+def test_closing_leaves_nobody_waiting(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the batch under way, those of later ones, and those who asked meanwhile."""
+    from commonweal.models.local_model import LocalModel
+
+    async def run() -> list[Any]:
+        begun, released = threading.Event(), threading.Event()
+
+        def held(self: LocalModel, rows: Sequence[Any]) -> None:
+            begun.set()
+            assert released.wait(30)
+
+        monkeypatch.setattr(LocalModel, "generate", held)
+        completer = LocalCompleter(str(folder), LocalOptions(batch_rows=2))
+        waiting = [completer.complete(request) for request in generations()]
+        assert await asyncio.to_thread(begun.wait, 30)
+        waiting.append(completer.complete(generations()[0]))
+        closing = asyncio.create_task(completer.close())
+        await asyncio.sleep(0)
+        released.set()
+        await closing
+        return await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 30)
+
+    assert [type(one) for one in asyncio.run(run())] == [asyncio.CancelledError] * 6
 
 
 def test_probe_tells_window_and_chat(folder: Path) -> None:

@@ -6,20 +6,11 @@ does not fit memory is known at once; equal prompts stand side by side, so that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from commonweal.core.completion import Request
 from commonweal.models.encoded import Encoded
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A request with its tokens. ``since`` is when it was asked (seconds, as of :func:`time.perf_counter`)."""
-
-    request: Request
-    encoded: Encoded
-    since: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +26,16 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request with its tokens. ``since`` is when it was asked (seconds, as of :func:`time.perf_counter`)."""
+
+    request: Request
+    encoded: Encoded
+    since: float
+    load: Load
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """``tokens`` in a batch, padding included; ``rows`` side by side; ``scores`` new tokens whose distribution over
     the vocabulary is held at once."""
@@ -44,22 +45,25 @@ class Budget:
     scores: int
 
 
-def next_batch(loads: Sequence[Load], budget: Budget) -> list[int]:
-    """Which of ``loads`` to compute now, never none: of the first one's kind, longest prompts first."""
-    kind = loads[0].kind
-    order = sorted(
-        (i for i, load in enumerate(loads) if load.kind == kind),
-        key=lambda i: (-loads[i].prompt, loads[i].group, -loads[i].new),
-    )
-    taken: list[int] = []
-    rows = widest = 0
-    for i in order:
-        load = loads[i]
-        many, wide = rows + load.rows, max(widest, load.new)
-        longest = loads[order[0]].prompt + wide
-        full = many * longest > budget.tokens or many > budget.rows
-        if taken and (full or (kind == "score" and many * wide > budget.scores)):
+def place(load: Load) -> tuple[str, int, int, int]:
+    """Where a request stands among others: those of its kind together, the longest prompt first."""
+    return (load.kind, -load.prompt, load.group, -load.new)
+
+
+def fitting(loads: Iterable[Load], budget: Budget) -> int:
+    """How many of the first ``loads``, which are in the order of :func:`place`, make one batch: never none, and all of
+    the first one's kind."""
+    count = rows = widest = 0
+    first: Load | None = None
+    for load in loads:
+        first = first or load
+        rows, widest = rows + load.rows, max(widest, load.new)
+        full = rows * (first.prompt + widest) > budget.tokens or rows > budget.rows
+        if count and (full or load.kind != first.kind or _too_many(load.kind, rows * widest, budget)):
             break
-        taken.append(i)
-        rows, widest = many, wide
-    return taken
+        count += 1
+    return count
+
+
+def _too_many(kind: str, scores: int, budget: Budget) -> bool:
+    return kind == "score" and scores > budget.scores

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -19,9 +20,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from commonweal.core.completion import Abilities, Completion, CompletionFailed, Request
 from commonweal.core.errors import ConfigError
-from commonweal.evals.completers.batching import Asked, Budget, Load, next_batch
+from commonweal.evals.completers.batching import Asked, Budget, Load, fitting, place
 
 if TYPE_CHECKING:
+    from commonweal.models.encoded import Encoded
     from commonweal.models.local_model import LocalModel
     from commonweal.models.text import LocalText
 
@@ -51,18 +53,24 @@ class LocalOptions:
             raise ValueError("batch_tokens, batch_rows: at least 1; threads: not negative")
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Waiting:
-    """A request in the queue; ``asked`` and ``load`` once the thread has seen it."""
+    """A request in the queue."""
 
     request: Request
     answer: asyncio.Future[Completion]
     since: float
-    asked: Asked | None = None
-    load: Load | None = None
 
 
-_Outcome = tuple[_Waiting, Completion | CompletionFailed]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ready:
+    """A request that can be computed."""
+
+    asked: Asked
+    answer: asyncio.Future[Completion]
+
+
+_Outcome = tuple[asyncio.Future[Completion], Completion | CompletionFailed]
 
 
 class LocalCompleter:
@@ -99,12 +107,13 @@ class LocalCompleter:
         """The model's own tokenizer, which counts and truncates. Loads the model if need be."""
         return self._thread.submit(self._load).result()[1]
 
-    async def complete(self, request: Request) -> Completion:
+    def complete(self, request: Request) -> asyncio.Future[Completion]:
+        """No coroutine: a task for each request would take as long as the request itself takes a tiny model."""
         answer: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(request=request, answer=answer, since=time.perf_counter()))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
-        return await answer
+        return answer
 
     async def close(self) -> None:
         if self._task is not None:
@@ -113,84 +122,73 @@ class LocalCompleter:
             waiting.answer.cancel()
         self._queue.clear()
         await asyncio.to_thread(self._thread.shutdown)
+        gc.unfreeze()
 
     async def _work(self) -> None:
-        """Compute batch after batch until nobody waits."""
-        loop = asyncio.get_running_loop()
+        """Answer all who wait, then those who asked meanwhile, until nobody waits."""
         while True:
             for _ in range(3):  # let those who were just answered, or just began, ask again
                 await asyncio.sleep(0)
-            self._queue = [waiting for waiting in self._queue if not waiting.answer.done()]
-            if not self._queue:
+            queue, self._queue = self._queue, []
+            if not queue:
                 return
-            queue = self._queue
             try:
-                answers = await loop.run_in_executor(self._thread, self._computed, tuple(queue))
+                await self._answer(queue)
             except Exception as error:
-                self._fail(queue, error)
-                continue
-            for waiting, outcome in answers:
-                if waiting.answer.done():
-                    continue
-                if isinstance(outcome, CompletionFailed):
-                    waiting.answer.set_exception(outcome)
-                else:
-                    waiting.answer.set_result(outcome)
+                _fail(queue, error)
+            finally:
+                for waiting in queue:  # where the completer was closed meanwhile
+                    waiting.answer.cancel()
 
-    def _fail(self, queue: Sequence[_Waiting], error: Exception) -> None:
-        """What is no single request's fault is everyone's: the model cannot be loaded."""
-        for waiting in queue:
-            if not waiting.answer.done():
-                waiting.answer.set_exception(_copied(error))
+    async def _answer(self, queue: Sequence[_Waiting]) -> None:
+        """Compute batch after batch. While one is computed, those who were answered before go on."""
+        loop = asyncio.get_running_loop()
+        ready, refused = await loop.run_in_executor(self._thread, self._prepared, queue)
+        _tell(refused)
+        while ready:
+            count = fitting((one.asked.load for one in ready), self._budget())
+            batch = [one for one in ready[:count] if not one.answer.done()]
+            ready = ready[count:]
+            if batch:
+                _tell(await loop.run_in_executor(self._thread, self._computed, batch))
 
-    def _computed(self, queue: Sequence[_Waiting]) -> list[_Outcome]:
-        """In the thread: the answers to the next batch of the queue, or the refusal of what cannot be asked."""
-        model, text = self._load()
-        refused = self._encode([waiting for waiting in queue if waiting.load is None], model, text)
-        if refused:
-            return refused
-        budget = Budget(
+    def _budget(self) -> Budget:
+        model, _ = self._load()
+        return Budget(
             tokens=self._options.batch_tokens * self._rows // self._options.batch_rows,
             rows=self._rows,
             scores=max(1, _SCORES // model.vocabulary),
         )
-        loads = [waiting.load for waiting in queue if waiting.load is not None]
-        return self._answered([queue[i] for i in next_batch(loads, budget)], model, text)
 
-    def _answered(self, batch: list[_Waiting], model: LocalModel, text: LocalText) -> list[_Outcome]:
-        """The batch's answers. One that fails is halved until the request at fault, or what fits, stands alone."""
-        asked = [waiting.asked for waiting in batch if waiting.asked is not None]
+    def _computed(self, batch: list[_Ready]) -> list[_Outcome]:
+        """In the thread: a batch's answers. One that fails is halved until the request at fault, or what fits, stands
+        alone."""
+        model, text = self._load()
         try:
-            return list(zip(batch, self._completions(asked, model, text), strict=True))
+            found = self._completions([one.asked for one in batch], model, text)
+            return [(one.answer, made) for one, made in zip(batch, found, strict=True)]
         except Exception as error:  # whatever a stranger's model and tokenizer raise
             failed = _failure(error)
         if failed.kind == "too_long":
-            self._rows = max(1, min(self._rows, sum(waiting.request.n for waiting in batch)) // 2)
+            self._rows = max(1, min(self._rows, sum(one.asked.request.n for one in batch)) // 2)
         log.warning("local.batch_failed requests=%d error=%s", len(batch), failed.message)
         if len(batch) == 1:
-            return [(batch[0], failed)]
+            return [(batch[0].answer, failed)]
         half = len(batch) // 2
-        return self._answered(batch[:half], model, text) + self._answered(batch[half:], model, text)
+        return self._computed(batch[:half]) + self._computed(batch[half:])
 
-    def _encode(self, fresh: Sequence[_Waiting], model: LocalModel, text: LocalText) -> list[_Outcome]:
-        """Give each fresh request its tokens; those that the model cannot be asked are given back."""
-        refused: list[_Outcome] = []
-        if not fresh:
-            return refused
-        for waiting, encoded in zip(fresh, text.encode([one.request for one in fresh]), strict=True):
-            request = waiting.request
-            if isinstance(encoded, CompletionFailed):
-                refused.append((waiting, encoded))
-                continue
-            prompt = len(encoded.prompt)
-            new = len(encoded.continuation) if request.kind == "score" else request.max_tokens
-            if model.window is not None and prompt + new > model.window:
-                refused.append((waiting, _too_long(prompt, new, model.window)))
-                continue
-            group = hash(tuple(encoded.prompt))
-            waiting.asked = Asked(request=request, encoded=encoded, since=waiting.since)
-            waiting.load = Load(kind=request.kind, group=group, prompt=prompt, new=new, rows=request.n)
-        return refused
+    def _prepared(self, queue: Sequence[_Waiting]) -> tuple[list[_Ready], list[_Outcome]]:
+        """In the thread: the requests with their tokens, in the order in which batches are made of them; and the
+        refusal of what the model cannot be asked."""
+        model, text = self._load()
+        ready, refused = list[_Ready](), list[_Outcome]()
+        for waiting, encoded in zip(queue, text.encode([one.request for one in queue]), strict=True):
+            found = _asked(waiting, encoded, model.window)
+            if isinstance(found, CompletionFailed):
+                refused.append((waiting.answer, found))
+            else:
+                ready.append(_Ready(asked=found, answer=waiting.answer))
+        return sorted(ready, key=lambda one: place(one.asked.load)), refused
 
     def _load(self) -> tuple[LocalModel, LocalText]:
         if self._loaded is None:
@@ -212,8 +210,40 @@ class LocalCompleter:
                 model.ends = model.ends | {text.end}
             self._completions = completions
             self._loaded = model, text
+            gc.freeze()  # to walk through all of torch again and again takes a tenth of an evaluation
             self._abilities = replace(self._abilities, chat=text.has_chat, window=model.window)
         return self._loaded
+
+
+def _asked(
+    waiting: _Waiting, encoded: Encoded | CompletionFailed, window: int | None
+) -> Asked | CompletionFailed:
+    if isinstance(encoded, CompletionFailed):
+        return encoded
+    request, prompt = waiting.request, len(encoded.prompt)
+    new = len(encoded.continuation) if request.kind == "score" else request.max_tokens
+    if window is not None and prompt + new > window:
+        return _too_long(prompt, new, window)
+    group = hash(tuple(encoded.prompt))
+    load = Load(kind=request.kind, group=group, prompt=prompt, new=new, rows=request.n)
+    return Asked(request=request, encoded=encoded, since=waiting.since, load=load)
+
+
+def _tell(outcomes: Sequence[_Outcome]) -> None:
+    for answer, outcome in outcomes:
+        if answer.done():
+            continue
+        if isinstance(outcome, CompletionFailed):
+            answer.set_exception(outcome)
+        else:
+            answer.set_result(outcome)
+
+
+def _fail(queue: Sequence[_Waiting], error: Exception) -> None:
+    """What is no single request's fault is everyone's: the model cannot be loaded."""
+    for waiting in queue:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(_copied(error))
 
 
 def _copied(error: E) -> E:

@@ -6,8 +6,7 @@ It knows no queue and no event loop; it runs in the thread that computes. All of
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 
 from commonweal.core.completion import Choice, Completion, Request, Timing, Token
 from commonweal.evals.completers.answers import cut_at_stop
@@ -24,6 +23,9 @@ def completions(asked: Sequence[Asked], model: LocalModel, text: LocalText) -> l
     return batch.scored() if asked[0].request.kind == "score" else batch.generated()
 
 
+_NO_TOP: Mapping[str, float] = {}
+
+
 class _Batch:
     def __init__(self, asked: Sequence[Asked], model: LocalModel, text: LocalText) -> None:
         self._asked = asked
@@ -36,9 +38,7 @@ class _Batch:
         scores = self._model.score([one.encoded for one in self._asked], alternatives=wanted)
         total = time.perf_counter() - self._began
         return [
-            self._completion(
-                one, (self._scored_choice(one.request, one.encoded, score),), Timing(total=total), written=0
-            )
+            self._completion(one, (self._scored_choice(one.request, one.encoded, score),), total=total)
             for one, score in zip(self._asked, scores, strict=True)
         ]
 
@@ -63,7 +63,8 @@ class _Batch:
             self._completion(
                 one,
                 tuple([self._written_choice(one.request, row) for row in some]),
-                Timing(first_token=some[0].first_token, total=max(row.total for row in some)),
+                first_token=some[0].first_token,
+                total=max(row.total for row in some),
                 written=sum(len(row.ids) for row in some),
             )
             for one, some in zip(self._asked, rows, strict=True)
@@ -123,13 +124,23 @@ class _Batch:
         name = self._text.token_text
         return tuple(
             [
-                Token(text=name(token), logprob=logprob, top={name(other): number for other, number in top})
+                Token(
+                    text=name(token),
+                    logprob=logprob,
+                    top={name(other): number for other, number in top} if top else _NO_TOP,
+                )
                 for token, logprob, top in zip(ids, logprobs, tops, strict=False)
             ]
         )
 
     def _completion(
-        self, one: Asked, choices: tuple[Choice, ...], timing: Timing, *, written: int
+        self,
+        one: Asked,
+        choices: tuple[Choice, ...],
+        *,
+        total: float,
+        first_token: float | None = None,
+        written: int = 0,
     ) -> Completion:
         encoded = one.encoded
         return Completion(
@@ -137,7 +148,7 @@ class _Batch:
             model=one.request.model,
             prompt_tokens=len(encoded.prompt) + len(encoded.continuation),
             completion_tokens=written,
-            timing=replace(timing, queued=self._began - one.since),
+            timing=Timing(queued=self._began - one.since, first_token=first_token, total=total),
         )
 
 

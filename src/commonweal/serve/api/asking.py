@@ -8,7 +8,6 @@ model, and everything runs on the event loop.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, get_type_hints
 
@@ -16,21 +15,18 @@ import orjson
 from fastapi import Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.types import Receive
 
 from commonweal.core.errors import CommonwealError, NotFound
 from commonweal.serve.api.complaints import ApiError
-from commonweal.serve.api.context import Account, Serve, caller_of, serve_of
+from commonweal.serve.api.context import Account, caller_of, serve_of
 from commonweal.serve.api.errors import Handler, OpenAIRoute
 from commonweal.serve.api.invalid import invalid_request
+from commonweal.serve.api.once import may_repeat, once
 from commonweal.serve.api.rates import estimated_tokens
-from commonweal.serve.api.repeats import Attempt, ClientGone, digest
+from commonweal.serve.api.repeats import ClientGone, digest
 
 Body = TypeVar("Body", bound=BaseModel)
 Endpoint = Callable[[Request, Any, Account], Coroutine[Any, Any, Response]]
-
-LONGEST_NAME = 255
-_RETRY_COUNT = "x-stainless-retry-count"
 
 
 class Strict(BaseModel):
@@ -91,7 +87,7 @@ class AskRoute(OpenAIRoute):
         async def handler(request: Request) -> Response:
             serve, account = serve_of(request), await caller_of(request)
             raw = await request.body()
-            repeats = _RETRY_COUNT in request.headers
+            repeats = may_repeat(request)
             key = (account.name, path, digest(raw))
             try:
                 serve.rates.admit(account.name, estimated_tokens(raw))
@@ -99,7 +95,7 @@ class AskRoute(OpenAIRoute):
                 body = parsed(model, raw)
                 if getattr(body, "stream", None):
                     return await endpoint(request, body, account)
-                return await _once(serve, request, key, lambda: endpoint(request, body, account))
+                return await once(serve, request, key, lambda: endpoint(request, body, account))
             except ClientGone:
                 return Response(status_code=499)
             except CommonwealError as error:
@@ -108,46 +104,6 @@ class AskRoute(OpenAIRoute):
                 raise as_model_error(error) from error
 
         return handler
-
-
-async def _once(
-    serve: Serve,
-    request: Request,
-    key: tuple[str, str, bytes],
-    work: Callable[[], Coroutine[Any, Any, Response]],
-) -> Response:
-    """The answer to a request, or to the one that it repeats."""
-    headers = request.headers
-    name, count = headers.get("idempotency-key"), headers.get(_RETRY_COUNT)
-    if name is not None and len(name) > LONGEST_NAME:
-        raise ApiError(f"An Idempotency-Key has at most {LONGEST_NAME} characters.", param="Idempotency-Key")
-    named: object = key if name is None else (*key[:2], name)
-    attempt: Attempt | None = None
-    if name is not None or count not in (None, "0"):
-        attempt = serve.repeats.earlier(named, key[2], named=name is not None)
-    replayed = attempt is not None
-    attempt = attempt or serve.repeats.begin(named, key[2], work())
-    gone = asyncio.create_task(until_gone(request.receive))
-    try:
-        answer = await serve.repeats.answered(
-            named, attempt, gone, repeats=name is not None or count is not None
-        )
-    finally:
-        gone.cancel()
-    return _copy(answer) if replayed else answer
-
-
-def _copy(answer: Response) -> Response:
-    """An answer for another request: each adds its own headers to it."""
-    headers = {name: value for name, value in answer.headers.items() if name.startswith("x-commonweal")}
-    headers["x-commonweal-replayed"] = "true"
-    return Response(answer.body, answer.status_code, headers, media_type="application/json")
-
-
-async def until_gone(receive: Receive) -> None:
-    """Returns when the client has closed its connection."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def wants_trusted(request: Request, body: AskBody) -> bool:

@@ -10,13 +10,14 @@ from pydantic import Field
 from commonweal.core.errors import NotFound
 from commonweal.serve.api.complaints import ApiError
 from commonweal.serve.api.context import Caller, ServeDep
-from commonweal.serve.api.errors import OpenAIRoute, documented
+from commonweal.serve.api.errors import documented
+from commonweal.serve.api.once import OnceRoute
 from commonweal.serve.api.storable import After, ExpiresAfter, Id, Metadata, Sent, Text, listed
 from commonweal.serve.batches import orders
 from commonweal.serve.batches.orders import Batch
 from commonweal.serve.files import shelf
 
-router = APIRouter(prefix="/v1/batches", tags=["batches"], route_class=OpenAIRoute)
+router = APIRouter(prefix="/v1/batches", tags=["batches"], route_class=OnceRoute)
 
 
 class NewBatch(Sent):

@@ -15,7 +15,8 @@ from commonweal.core.errors import NotFound, Unavailable
 from commonweal.serve import catalogue
 from commonweal.serve.api.complaints import ApiError
 from commonweal.serve.api.context import Account, Caller, Serve, ServeDep
-from commonweal.serve.api.errors import OpenAIRoute, documented
+from commonweal.serve.api.errors import documented
+from commonweal.serve.api.once import OnceRoute
 from commonweal.serve.api.storable import After, Id, Metadata, Sent, Text, listed, storable
 from commonweal.serve.catalogue import ServedModel
 from commonweal.serve.files import shelf
@@ -25,7 +26,7 @@ from commonweal.serve.tuning.jobs import TuningJob
 from commonweal.serve.tuning.recipe import Method, Recipe, checked_suffix
 from commonweal.serve.tuning.trainer import Trainer, Work
 
-router = APIRouter(prefix="/v1/fine_tuning", tags=["fine-tuning"], route_class=OpenAIRoute)
+router = APIRouter(prefix="/v1/fine_tuning", tags=["fine-tuning"], route_class=OnceRoute)
 
 MICRO = 1_000_000
 _FILTER = re.compile(r"metadata\[(.{1,64})\]")

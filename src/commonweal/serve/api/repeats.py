@@ -48,9 +48,11 @@ class Kept(NamedTuple):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Attempt:
-    """One request under way or just answered. ``client`` is what is known of who asked it last."""
+    """One request under way or just answered. ``client`` is what is known of who asked it last; ``finishes``: it is
+    not given up when nobody waits for it."""
 
     body: bytes
+    finishes: bool = False
     task: asyncio.Task[Response] | None = None
     answer: Kept | None = None
     client: Client = "waiting"
@@ -128,9 +130,11 @@ class Repeats:
         assert not isinstance(found, str)
         return found
 
-    def begin(self, key: object, body: bytes, work: Coroutine[Any, Any, Response]) -> Attempt:
+    def begin(
+        self, key: object, body: bytes, work: Coroutine[Any, Any, Response], *, finishes: bool = False
+    ) -> Attempt:
         """A new request, at work in a task of its own."""
-        attempt = Attempt(body=body, task=asyncio.create_task(work))
+        attempt = Attempt(body=body, task=asyncio.create_task(work), finishes=finishes)
         self._asked.setdefault(key, _Asked()).attempts.append(attempt)
         return attempt
 
@@ -180,6 +184,9 @@ class Repeats:
         if task is None or attempt.waiting:
             return
         if not task.done():
+            if attempt.finishes:
+                task.add_done_callback(lambda _: self._end(key, attempt))
+                return
             task.cancel()
             self._drop(key, attempt)
         elif task.cancelled() or task.exception() is not None:

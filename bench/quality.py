@@ -145,8 +145,13 @@ def ways() -> list[Way]:
         pooled_muon("recipe, Muon, int4", "int4", seeds=(0,)),
         pooled_muon("recipe, Muon, int2, 12000 steps", "int2", steps=12_000, seeds=(0,)),
     ]
-    big = pooled("demo size: recipe, int2", "int2", "int2", seeds=(0,))
-    return [*table, Way(name="demo size: all-reduce", seeds=(0,), size="demo"), replace(big, size="demo")]
+    big = [
+        Way(name="demo size: all-reduce", seeds=(0, 1, 2)),
+        pooled_muon("demo size: recipe, Muon, int2", "int2"),
+        Way(name="demo size: all-reduce, Muon", optimizer="muon", lr=1.6e-2, seeds=(0,)),
+        pooled("demo size: recipe, int2", "int2", "int2", seeds=(0,)),
+    ]
+    return [*table, *(replace(way, size="demo") for way in big)]
 
 
 def make_model(size: str) -> LlamaForCausalLM:

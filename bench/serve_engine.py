@@ -1,9 +1,9 @@
 """One engine alone: tokens a second and time to the first token of a 15M-parameter Llama made on the spot.
 
 Measured: our engine at 1 and 16 streams, greedy and sampled; transformers' own ``generate`` for one prompt after the
-other; ``transformers serve --continuous-batching`` on the same model (``--peer``); eight LoRA adapters mixed in one
-batch against one after the other. Processor seconds stand beside wall seconds. Prints JSON; ``make bench-serve`` uses
-it as a library.
+other; ``transformers serve --continuous-batching`` and llama.cpp's server on the same model (``--peer``); eight LoRA
+adapters mixed in one batch against one after the other. Processor seconds stand beside wall seconds. Prints JSON;
+``make bench-serve`` uses it as a library.
 
     python bench/serve_engine.py --tokens 64 --peer
 """
@@ -23,10 +23,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import llama_cpp
 import psutil
 
 from commonweal.core.completion import Request
 from commonweal.core.streaming import Piece, Streamer, Usage
+from commonweal.models.engine.launched import Launch, launch, llama_server
 
 END = "<|endoftext|>"
 PROMPT = "The sky is blue, the sea is green, and what is far away is neither of them. "
@@ -229,12 +231,10 @@ async def measure_adapters(
     }
 
 
-async def measure_peer(
+def measure_transformers(
     cache: Path, *, tokens: int, streams: Sequence[int], threads: int, log: Path
 ) -> dict[str, Any]:
-    """``transformers serve --continuous-batching``, asked through our front."""
-    from commonweal.models.engine.launched import Launch, launch
-
+    """``transformers serve --continuous-batching``."""
     program = str(Path(sys.executable).with_name("transformers"))
 
     def command(port: int) -> list[str]:
@@ -242,18 +242,54 @@ async def measure_peer(
         return [*made, "--host", "127.0.0.1", "--port", str(port)]
 
     place = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(cache), "OMP_NUM_THREADS": str(threads)}
-    what = Launch(command=command, health="/health", served="bench/llama")
-    engine = await launch(what, log=log, environment={**os.environ, **place}, patience=180.0)
+    what = Launch(command=command, health="/health", slots=max(streams))
+    return _measure_server(
+        what, "bench/llama", tokens=tokens, streams=streams, log=log, environment={**os.environ, **place}
+    )
+
+
+def measure_llama_cpp(
+    folder: Path, *, tokens: int, streams: Sequence[int], threads: int, log: Path
+) -> dict[str, Any]:
+    """llama.cpp's server, on the same weights in float32. Its answers end where it likes: no token is biased away."""
+    program = llama_cpp.server()
+    model = llama_cpp.write_gguf(folder, log.with_name("llama.gguf"))
+    what = llama_server(program, model, name="m", slots=max(streams), window=256, threads=threads)
+    return _measure_server(what, "m", tokens=tokens, streams=streams, log=log, environment=None)
+
+
+def _measure_server(
+    what: Launch,
+    name: str,
+    *,
+    tokens: int,
+    streams: Sequence[int],
+    log: Path,
+    environment: dict[str, str] | None,
+) -> dict[str, Any]:
+    """A server of others, asked through our front; its processor time counts beside ours."""
+    from commonweal.models.engine.fronted import FrontedEngine
+
+    child = launch(what, log=log, environment=environment, patience=180.0)
+
+    async def main() -> dict[str, Any]:
+        engine = FrontedEngine(child.url)
+        try:
+            await engine.load(name, name)
+            await speed(engine, requests(name, 1, 4, bias=()))
+            return {
+                f"greedy_{count}": asdict(
+                    await speed(engine, requests(name, count, tokens, bias=()), child=child.pid)
+                )
+                for count in streams
+            }
+        finally:
+            await engine.close()
+
     try:
-        await speed(engine, requests("bench/llama", 1, 4, bias=()))
-        return {
-            f"greedy_{count}": asdict(
-                await speed(engine, requests("bench/llama", count, tokens, bias=()), child=engine.pid)
-            )
-            for count in streams
-        }
+        return asyncio.run(main())
     finally:
-        await engine.close()
+        child.close()
 
 
 @contextlib.contextmanager
@@ -282,11 +318,13 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             adapters = save_adapters(cache / "adapters", folder, arguments.adapters)
             made["adapters"] = asyncio.run(measure_adapters(folder, adapters, **shared))
         if arguments.peer:
-            log = cache / "peer.log"
-            try:
-                made["peer"] = asyncio.run(measure_peer(cache, streams=streams, log=log, **shared))
-            except Exception as error:  # a peer that does not run here is a result too
-                made["peer"] = {"error": str(error)}
+            peers = {"peer": (measure_transformers, cache), "llama_cpp": (measure_llama_cpp, folder)}
+            for name, (measured, place) in peers.items():
+                log = cache / f"{name}.log"
+                try:
+                    made[name] = measured(place, streams=streams, log=log, **shared)
+                except Exception as error:  # a peer that does not run here is a result too
+                    made[name] = {"error": str(error)}
         made["load_after"] = os.getloadavg()
     return made
 
@@ -297,7 +335,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--streams", default="1,16")
     made.add_argument("--threads", type=int, default=1)
     made.add_argument("--adapters", type=int, default=8, help="0: none")
-    made.add_argument("--peer", action="store_true", help="transformers serve as well")
+    made.add_argument("--peer", action="store_true", help="transformers serve and llama.cpp's server as well")
     made.add_argument("--cache", type=Path, default=None, help="keep the model here")
     return made
 

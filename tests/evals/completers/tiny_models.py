@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from transformers import (
 )
 
 END = "<|endoftext|>"
+STEPS = 220
 TEXT = (
     "The sky is blue and the sea is green. What is the capital of France? The capital of France is Paris.\n"
     "Question: which of these is a fruit?\nA. apple\nB. stone\nC. chair\nD. cloud\nAnswer: A\n\n"
@@ -66,6 +68,36 @@ def save_llama(folder: Path, *, chat: bool = True, begin: bool = False, every_by
     }
     LlamaForCausalLM(LlamaConfig(**sizes)).save_pretrained(str(folder))
     return folder
+
+
+CUES = ("\nassistant:", "Answer:", "Output:", "A:", "Target:", " because", " that", " and", ",")
+SAYS = ("He is a doctor.", "She is a nurse.", "The man said no.", "7", "B", "red")
+
+
+def save_talking_llama(folder: Path) -> Path:
+    """A Llama that was fitted to answer anything with one of SAYS, and to end there: of a model that writes about men
+    and women and stops, all seven aspects can be measured, and quickly."""
+    save_llama(folder)
+    model = LlamaForCausalLM.from_pretrained(str(folder))
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(str(folder))
+    draw = random.Random(0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(STEPS):
+        rows = [tokenizer.encode(_conversation(draw))[-64:] for _ in range(16)]
+        ids = torch.tensor([row + [0] * (64 - len(row)) for row in rows])
+        labels = torch.tensor([row + [-100] * (64 - len(row)) for row in rows])
+        loss = model(input_ids=ids, labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.save_pretrained(str(folder))
+    return folder
+
+
+def _conversation(draw: random.Random) -> str:
+    """Any characters, a cue, and an answer, twice: what an answer is comes of the cue alone."""
+    noise = "".join(draw.choices("abcdefghij klmnop\n qrstuvwxyz 0123456789.?", k=draw.randrange(4, 40)))
+    return f"{noise}{draw.choice(CUES)} {draw.choice(SAYS)}{END}"
 
 
 def save_gpt2(folder: Path) -> Path:

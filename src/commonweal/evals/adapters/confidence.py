@@ -71,6 +71,8 @@ def eliciting(
     """
     if wish in ("logprobs", "none") or (wish == "auto" and abilities.logprobs is not False):
         return adaptation, ""
+    if wish == "auto" and not _is_compared(adaptation, main_metric):
+        return adaptation, ""  # nobody asked, and there is nothing to be calibrated
     unable = _unable(adaptation, wish, main_metric)
     if unable:
         return adaptation, f"no confidence is asked for: {unable}"
@@ -83,10 +85,17 @@ def eliciting(
     return made, f"confidence is the share of {SAMPLES} more samples that give the same answer{why}"
 
 
+def _is_compared(adaptation: Adaptation, main_metric: str) -> bool:
+    """Whether of a whole written answer can be said that it is right."""
+    return adaptation.method == "multiple_choice_joint" or (
+        adaptation.method == "generation" and main_metric in _COMPARED
+    )
+
+
 def _unable(adaptation: Adaptation, wish: str, main_metric: str) -> str:
     if adaptation.method not in ("generation", "multiple_choice_joint"):
         return f"{adaptation.method} has no written answer to ask about"
-    if adaptation.method == "generation" and main_metric not in _COMPARED:
+    if not _is_compared(adaptation, main_metric):
         return f"{main_metric} does not say of a whole answer whether it is right"
     if wish == "verbalized":
         return ""

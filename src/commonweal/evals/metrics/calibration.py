@@ -177,7 +177,9 @@ class Calibration:
         pair = _known(columns, source)
         if pair is None:
             return _REASONS[source]
-        return f"fewer than {FEWEST} samples" if len(pair[0]) < FEWEST else "all right or all wrong"
+        if len(pair[0]) >= FEWEST and name in ("platt_coef", "platt_intercept"):
+            return "all right or all wrong"
+        return f"fewer than {FEWEST} samples"
 
 
 def _known(columns: Mapping[str, Column], suffix: str) -> tuple[Column, Column] | None:

@@ -23,8 +23,9 @@ class Came:
 @dataclass(kw_only=True)
 class Listening:
     """``says`` is the answer's text and ``calls_itself`` the model that it says to be of ("": the one asked for).
-    ``lacks`` are paths that are not there; ``sure`` gives log-probabilities where they are asked for. ``open`` is how many requests wait for their answer, ``most`` the most of
-    them there were, each waiting for ``together`` of them, or a moment."""
+    ``lacks`` are paths that are not there; ``sure`` gives log-probabilities where they are asked for. ``open`` is how
+    many requests wait for their answer, ``most`` the most of them there were, each waiting for ``together`` of them,
+    or a moment."""
 
     says: str = "[[7]]"
     calls_itself: str = ""
@@ -118,7 +119,7 @@ def _choice(path: str, body: dict[str, Any], text: str, *, sure: bool) -> dict[s
         told: dict[str, Any] = {"content": [{"token": text, "logprob": -0.1, "top_logprobs": []}]}
     else:
         choice["text"] = text
-        sure = {
+        told = {
             "tokens": [text],
             "token_logprobs": [-0.1],
             "top_logprobs": [{text: -0.1}],

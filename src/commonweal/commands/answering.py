@@ -34,7 +34,8 @@ SLOTS = 16
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lent:
     """What of the machine is for serving. ``memory`` is bytes for all models together; ``server`` the address of an
-    OpenAI-compatible server to front, a server to start and front, or ''."""
+    OpenAI-compatible server to front, a server to start and front, or ''. ``pace``: seconds to wait before so many
+    bytes are sent."""
 
     url: str
     folder: Path
@@ -42,6 +43,7 @@ class Lent:
     threads: int | None
     device: str
     server: str | Launch = ""
+    pace: Callable[[int], float] = lambda size: 0.0
 
 
 class Answering:
@@ -52,15 +54,24 @@ class Answering:
         self._member: ServingMember | None = None
         self._engine: Engine | None = None
         self._own: OwnServer | None = None
+        self._prepared: ServingMember | None = None
+        self._closed = False
         self._changing = threading.Lock()
 
-    def start(self) -> None:
-        """Serve from now on. Raises UserError for a server that has no models, Unavailable where none answers, and
-        ConfigError for one that cannot be started."""
+    def prepare(self) -> None:
+        """Make ready to serve, without a word to the hub's router. Raises UserError for a server that has no models,
+        Unavailable where none answers, and ConfigError for one that cannot be started."""
         with self._changing:
+            self._prepared = self._made()
+
+    def start(self) -> None:
+        """Serve from now on. Raises what :meth:`prepare` does."""
+        with self._changing:
+            if self._closed:
+                return
             if self._member is not None:
                 self._member.stop()
-            self._member = self._made()
+            self._member, self._prepared = self._prepared or self._made(), None
             self._member.start()
 
     def stop(self) -> None:
@@ -72,15 +83,17 @@ class Answering:
 
     def close(self) -> None:
         """Leave for good; a server that was started for this ends."""
+        with self._changing:
+            self._closed = True
         self.stop()
         if self._own is not None:
             self._own.close()
 
     def heard(self, event: events.Event) -> None:
-        """A pause and its end, each beside the thread that tells of them."""
+        """That the machine may work, a pause, and its end, each beside the thread that tells of them."""
         if isinstance(event, events.Paused):
             threading.Thread(target=self.stop, name="serve-pauses", daemon=True).start()
-        elif isinstance(event, events.Resumed):
+        elif isinstance(event, events.Ready | events.Resumed):
             threading.Thread(target=self.start, name="serve-resumes", daemon=True).start()
 
     def _made(self) -> ServingMember:
@@ -99,6 +112,7 @@ class Answering:
             name="fronted" if lent.server else "transformers",
             loads=not lent.server,
             served=served,
+            pace=lent.pace,
         )
         return ServingMember(settings, engine, _getter(lent.url, key), told=self._told)
 

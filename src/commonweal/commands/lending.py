@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import shutil
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -61,35 +62,63 @@ def lend(wishes: Wishes) -> None:
     options = _options(wishes)
     server = _server(wishes, options)
     machine.give_way()
-    machine.use_threads(options.threads)
-    with _joined(wishes, options) as lent, suppress(Stopped), _serving(lent, wishes, options, server):
-        lent.agent.run(lent.stop)
+    with console.live_line("getting ready", shown=not wishes.json) as say:
+        if options.roles != (answering.ROLE,) or not server:
+            say("loading torch")
+        machine.use_threads(options.threads)
+        shown = _show_json if wishes.json else Display(say)
+        with (
+            _joined(wishes, options, shown) as lent,
+            suppress(Stopped),
+            _serving(lent, wishes, options, server),
+        ):
+            lent.agent.run(lent.stop)
 
 
 def write_service(wishes: Wishes, arguments: Sequence[str]) -> None:
     """Write a systemd user unit that runs the same command, and say how to enable it. With a token the machine
     joins first, so that the token need not stand in the file."""
     options = _options(wishes)
+    _server(wishes, options)
     if wishes.token:
-        with _joined(wishes, options):
+        with _joined(wishes, options, _show_json if wishes.json else Display(lambda text: None)):
             pass
     program = shutil.which("commonweal") or sys.argv[0]
     folder = Path("~/.config/systemd/user").expanduser()
-    command = [str(Path(program).absolute()), *_without_token(arguments)]
+    command = [str(Path(program).absolute()), *_for_service(wishes, arguments)]
     made = service.write_service(command, folder, hub=hub_url(wishes.url))
+    if wishes.json:
+        console.print_json_line({"event": "service", "unit": str(made.path), "commands": list(made.commands)})
+        return
     console.out.print(f"wrote {console.safe(made.path)}; now run:")
     for line in made.commands:
         console.out.print(f"  {console.safe(line)}")
 
 
-def _without_token(arguments: Sequence[str]) -> list[str]:
+def _for_service(wishes: Wishes, arguments: Sequence[str]) -> list[str]:
+    """The same command for a unit, which systemd runs in another folder: paths are absolute. The token is left out, and
+    what is only for this call."""
+    kept = [word for word in arguments if word not in ("--service", "--json")]
+    for option in ("--token", "--state"):
+        kept = _without(kept, option)
+    kept += ["--state", str(wishes.state.absolute())]
+    if os.sep in wishes.engine_program:
+        program = str(Path(wishes.engine_program).expanduser().absolute())
+        kept = [*_without(kept, "--engine-program"), "--engine-program", program]
+    program, _, model = wishes.engine.partition(":")
+    if model and Path(model).expanduser().exists():  # a file, or a folder: a name or an address is none
+        kept = [*_without(kept, "--engine"), "--engine", f"{program}:{Path(model).expanduser().absolute()}"]
+    return kept
+
+
+def _without(arguments: Sequence[str], option: str) -> list[str]:
     """
-    >>> _without_token(["join", "URL", "--token", "secret", "--name", "a", "--token=secret"])
+    >>> _without(["join", "URL", "--token", "secret", "--name", "a", "--token=secret"], "--token")
     ['join', 'URL', '--name', 'a']
     """
-    kept = [word for word in arguments if not word.startswith("--token=")]
-    while "--token" in kept:
-        at = kept.index("--token")
+    kept = [word for word in arguments if not word.startswith(f"{option}=")]
+    while option in kept:
+        at = kept.index(option)
         del kept[at : at + 2]
     return kept
 
@@ -106,13 +135,13 @@ class _Lent:
 
 
 @contextmanager
-def _joined(wishes: Wishes, options: AgentOptions) -> Iterator[_Lent]:
+def _joined(wishes: Wishes, options: AgentOptions, shown: events.Listener) -> Iterator[_Lent]:
     """This machine as a member. Raises NotAuthorized without a token where it is none yet."""
     device = machine.choose_device(options.device)
     machine.bound_memory(device, options.memory)
     stop = threading.Event()
     client = HubClient(wishes.url, version=__version__)
-    listeners: list[events.Listener] = [_show_json if wishes.json else _show]
+    listeners: list[events.Listener] = [shown]
 
     def tell(event: events.Event) -> None:
         for listener in tuple(listeners):
@@ -137,7 +166,8 @@ def _joined(wishes: Wishes, options: AgentOptions) -> Iterator[_Lent]:
 
 @contextmanager
 def _serving(lent: _Lent, wishes: Wishes, options: AgentOptions, server: str | Launch) -> Iterator[None]:
-    """Answer beside the other work, if that is wanted. What is begun is finished at the end."""
+    """Answer beside the other work, if that is wanted, from the moment on in which the agent finds that the machine may
+    work. What is begun is finished at the end."""
     if answering.ROLE not in options.roles:
         yield
         return
@@ -151,11 +181,12 @@ def _serving(lent: _Lent, wishes: Wishes, options: AgentOptions, server: str | L
             threads=options.threads,
             device=device,
             server=server,
+            pace=lent.agent.bucket.reserve,
         ),
         lambda: lent.key,
         _told_json if wishes.json else _tell,
     )
-    part.start()
+    part.prepare()
     lent.listeners.append(part.heard)
     try:
         yield
@@ -231,10 +262,40 @@ def _show_json(event: events.Event) -> None:
     console.print_json_line({"event": type(event).__name__.lower(), **asdict(event)})
 
 
-def _show(event: events.Event) -> None:
-    text = _told(event)
-    if text:
-        console.out.print(f"[dim]{console.ago(SystemClock().now())}[/] {text}")
+class Display:
+    """A line for each thing that happened, and below them, through ``say``, what goes on."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+
+    def __call__(self, event: events.Event) -> None:
+        text = _told(event)
+        if text:
+            console.out.print(f"[dim]{console.ago(SystemClock().now())}[/] {text}")
+        self._say(_goes_on(event))
+
+
+def _goes_on(event: events.Event) -> str:
+    """What the machine does after ``event``."""
+    match event:
+        case events.Leased(amount=amount):
+            return f"working: {amount} steps to do"
+        case events.Downloading(here=here, size=size):
+            return f"downloading: {console.share(here, size)}"
+        case events.Progressed(amount_done=done, amount=amount):
+            return f"working: {done} of {amount} steps"
+        case events.Uploading(size=size):
+            return f"uploading {console.size(size)}B"
+        case events.Paused(message=message):
+            return f"paused: {message}"
+        case events.Waiting(reason=reason):
+            return f"waiting: {reason}"
+        case events.Joined():
+            return "asking the hub how things stand"
+        case events.Left():
+            return "leaving"
+        case _:
+            return "waiting for work"
 
 
 def _told(event: events.Event) -> str:

@@ -154,7 +154,7 @@ def test_a_good_day(member: Member, hub: FakeHub) -> None:
     hub.work.extend(lease(n, blob=blob) for n in (1, 2))
     member.run(max_units=2)
     assert member.names() == [
-        "Joined",
+        "Joined", "Ready",
         "Leased", "Downloading", "Progressed", "Uploading", "Submitted",
         "Leased", "Progressed", "Uploading", "Submitted",
         "Left",

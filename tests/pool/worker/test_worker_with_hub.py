@@ -14,15 +14,18 @@ import pytest
 from commonweal.core.clock import SystemClock
 from commonweal.core.hashing import content_hash
 from commonweal.core.work import Outcome, Task, WorkIO
+from commonweal.pool.wire import UploadRequest
 from commonweal.pool.worker import events
 from commonweal.pool.worker.agent import Agent
 from commonweal.pool.worker.cache import Cache
 from commonweal.pool.worker.client import HubClient
 from commonweal.pool.worker.download import Downloads
+from commonweal.pool.worker.limits import parse_rate
 from commonweal.pool.worker.options import AgentOptions, Tempo
 from commonweal.pool.worker.patience import Retry
 from commonweal.pool.worker.store import Store
-from commonweal.pool.worker.throttle import Meter
+from commonweal.pool.worker.throttle import Meter, TokenBucket
+from commonweal.pool.worker.upload import Uploads
 
 DATA = Random(0).randbytes(6_000_000)  # more than one chunk
 
@@ -112,6 +115,20 @@ def test_a_job_is_done_and_paid(machine: Machine, hub: Any, tmp_path: Path) -> N
     with cache.continuing(name, 0) as file:
         file.write(DATA[:1_234_567])
     assert downloads.get(name, stop) == DATA
+    client.close()
+
+
+def test_an_upload_to_a_hub_takes_as_long_as_the_limit_says(hub: Any) -> None:
+    """100 kbit are 12,500 bytes a second, of which a quarter goes at once."""
+    clock, rate, data = SystemClock(), parse_rate("100kbit"), DATA[:25_000]
+    client = HubClient(hub.url, version="0.1.0", key=hub.keys.admin)
+    meter = Meter(clock)
+    uploads = Uploads(client, Retry(clock, Random(0)), meter, TokenBucket(rate, clock))
+    began = time.monotonic()
+    name = uploads.put(data, threading.Event())
+    assert time.monotonic() - began >= (len(data) - rate / 4) / rate - 0.01
+    assert meter.take().up_bytes == len(data)
+    assert client.request_upload(UploadRequest(hash=name, size=len(data))).complete
     client.close()
 
 

@@ -68,6 +68,8 @@ class Agent:
         self._retry = Retry(clock, self._random, self._waiting)
         self._parting = Parting(client, self._retry)
         self._told_at = -_TELL_SECONDS
+        self.bucket = TokenBucket(options.upload_limit, clock)
+        """What is uploaded goes through it; whatever else this machine sends may, too."""
 
     def join(self, *, token: str, name: str, platform: dict[str, Any], stop: threading.Event) -> Identity:
         """Become a member, unless this folder's machine is one already.
@@ -156,11 +158,10 @@ class Agent:
             wait_for([closed], timeout=self._tempo.grace)
 
     def _units(self) -> Units:
-        bucket = TokenBucket(self._options.upload_limit, self._clock)
         downloads = Downloads(
             self._client, self._store.cache, self._retry, self._meter, told=self._downloading
         )
-        uploads = Uploads(self._client, self._retry, self._meter, bucket)
+        uploads = Uploads(self._client, self._retry, self._meter, self.bucket)
         return Units(
             self._client, self._executors, downloads, uploads, self._meter, self._retry, self._listen
         )

@@ -21,6 +21,12 @@ class Joined:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """The first look at hours, battery and load has found nothing against working. Where it has, ``Paused`` comes
+    instead, and later ``Resumed``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Leased:
     """A unit was lent to it."""
 
@@ -110,6 +116,7 @@ class Left:
 
 Event = (
     Joined
+    | Ready
     | Leased
     | Progressed
     | Downloading

@@ -20,7 +20,7 @@ from commonweal.core.errors import CommonwealError, UserError
 from commonweal.core.ids import new_id
 from commonweal.pool import wire
 from commonweal.pool.worker.diagnosis import Failure, diagnose, is_final
-from commonweal.pool.worker.events import Leased, Listener, Lost, Paused, Released, Resumed, Submitted
+from commonweal.pool.worker.events import Leased, Listener, Lost, Paused, Ready, Released, Resumed, Submitted
 from commonweal.pool.worker.held import Held
 from commonweal.pool.worker.lane import Lane
 from commonweal.pool.worker.limits import Pause, may_work
@@ -71,12 +71,16 @@ class Shift:
 
     def work(self, stop: threading.Event) -> None:
         """Do units until ``stop`` is set or there were enough. Raises what the hub refuses for good."""
+        looked = False
         while not stop.is_set() and self._ended != self._options.max_units:
             self._pulse.check()
             pause = may_work(self._options.limits, self._surroundings.conditions())
+            first, looked = not looked, True
             if pause is not None:
                 self._rest(pause, stop)
                 continue
+            if first:
+                self._listen(Ready())
             lease = self._ask(stop)
             if lease is not None:
                 self._do(lease, stop)

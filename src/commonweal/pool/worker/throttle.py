@@ -12,29 +12,42 @@ from commonweal.pool.worker.patience import wait
 
 PIECE = 64 * 1024
 """Bytes handed to the socket at a time: small enough that a limited upload flows instead of stuttering."""
+_SMALLEST = 1024
 
 
 class TokenBucket:
-    """Lets ``rate`` bytes a second through (None: any number), after a quarter of a second's worth at once."""
+    """Lets ``rate`` bytes a second through (None: any number), after a quarter of a second's worth at once. Several
+    threads may share it: together they send no faster."""
 
     def __init__(self, rate: float | None, clock: Clock) -> None:
         self.rate = rate
         self._clock = clock
+        self._lock = threading.Lock()
         self._burst = (rate or 0.0) / 4
         self._tokens = self._burst
         self._at = clock.now()
 
     def take(self, size: int, stop: threading.Event) -> None:
         """Wait until ``size`` bytes may be sent. Raises Stopped."""
+        seconds = self.reserve(size)
+        if seconds > 0:
+            wait(self._clock, seconds, stop)
+
+    def reserve(self, size: int) -> float:
+        """Seconds after which ``size`` bytes may be sent; whoever asks waits for them itself."""
         if self.rate is None:
-            return
-        now = self._clock.now()
-        # A clock that was set back must not make the member wait for it to catch up.
-        self._tokens = min(self._burst, self._tokens + max(0.0, now - self._at) * self.rate)
-        self._at = now
-        self._tokens -= size
-        if self._tokens < 0:
-            wait(self._clock, -self._tokens / self.rate, stop)
+            return 0.0
+        with self._lock:
+            now = self._clock.now()
+            # A clock that was set back must not make the member wait for it to catch up.
+            self._tokens = min(self._burst, self._tokens + max(0.0, now - self._at) * self.rate)
+            self._at = now
+            self._tokens -= size
+            return max(0.0, -self._tokens / self.rate)
+
+    def piece(self) -> int:
+        """Bytes to send at a time: under a limit few enough that nobody who shares it waits long for the others."""
+        return PIECE if self.rate is None else max(_SMALLEST, min(PIECE, int(self.rate / 4)))
 
 
 class Meter:

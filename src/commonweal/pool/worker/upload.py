@@ -134,7 +134,8 @@ class Uploads:
                 return
 
     def _pieces(self, data: bytes, stop: threading.Event) -> Iterator[bytes]:
-        for start in range(0, len(data), PIECE):
-            piece = data[start : start + PIECE]
+        step = self._bucket.piece()
+        for start in range(0, len(data), step):
+            piece = data[start : start + step]
             self._bucket.take(len(piece), stop)
             yield piece

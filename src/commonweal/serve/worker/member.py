@@ -43,7 +43,8 @@ class ServeSettings:
     """``url`` is the hub's address (``https://...``) and ``key`` the member's. ``memory``: bytes for all models
     together. ``served``: models that are there from the start (who fronts a server; ``loads`` is False then).
     ``first_wait`` and ``longest_wait``: seconds between attempts to reach the hub, at most, doubling. ``grace``:
-    seconds for answers that are begun when the member leaves."""
+    seconds for answers that are begun when the member leaves. ``pace``: the seconds to wait before so many bytes are
+    sent; the machine's limit on uploads, which others may share."""
 
     url: str
     key: str
@@ -56,6 +57,7 @@ class ServeSettings:
     first_wait: float = 0.5
     longest_wait: float = 15.0
     grace: float = 20.0
+    pace: Callable[[int], float] = lambda size: 0.0
 
     def __repr__(self) -> str:
         return f"ServeSettings(url={self.url!r}, name={self.name!r}, slots={self.slots})"
@@ -159,7 +161,9 @@ class ServingMember:
                 ping_timeout=20,
                 close_timeout=2,
             ) as socket:
-                session = Session(_Wire(socket), machine, leave, monotonic, grace=settings.grace)
+                session = Session(
+                    _Wire(socket, settings.pace), machine, leave, monotonic, grace=settings.grace
+                )
                 await session.serve(lambda: self._told(Told(what="connected", message=settings.url)))
         except (OSError, websockets.InvalidHandshake, websockets.ConnectionClosed, TimeoutError) as error:
             raise Unavailable(f"the hub cannot be reached: {error or type(error).__name__}") from error
@@ -191,10 +195,13 @@ class ServingMember:
 class _Wire:
     """The connection of the websockets library as a session's wire."""
 
-    def __init__(self, socket: ClientConnection) -> None:
-        self._socket = socket
+    def __init__(self, socket: ClientConnection, pace: Callable[[int], float]) -> None:
+        self._socket, self._pace = socket, pace
 
     async def send(self, data: bytes) -> None:
+        seconds = self._pace(len(data))
+        if seconds > 0:
+            await asyncio.sleep(seconds)
         try:
             await self._socket.send(data)
         except websockets.ConnectionClosed:

@@ -17,7 +17,7 @@ from commonweal.core.errors import CommonwealError, UserError
 from commonweal.evals.budget import Spent, used_up
 from commonweal.evals.evaluation import Evaluation
 from commonweal.evals.metrics.registry import DEFINITIONS
-from commonweal.evals.plan import Wishes, wished_perturbations
+from commonweal.evals.plan import DEFAULT, Wishes
 from commonweal.evals.summary.refresh import Place, Rows, abilities_of, places, runs_of
 from commonweal.evals.summary.runs import SavedRun, all_runs
 
@@ -73,7 +73,7 @@ def _wishes_of(wishes: Wishes, due: Sequence[Place]) -> Wishes:
         model=due[0].model,
         suite="",
         scenarios=tuple(place.named for place in due),
-        perturbations=wished_perturbations(wishes) or None,
+        perturbations=DEFAULT if wishes.suite and wishes.perturbations is None else wishes.perturbations,
     )
 
 

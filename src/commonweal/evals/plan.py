@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any
 
 from commonweal.core.completion import Abilities
@@ -59,6 +60,9 @@ class Wishes:
 
 _NOTHING = Wishes(model="")
 
+DEFAULT = ("default",)
+"""The perturbations of a suite for which none were named."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
@@ -100,7 +104,6 @@ def plan(
     names = [*(suite(wishes.suite) if wishes.suite else ()), *wishes.scenarios]
     if not names:
         raise UserError("nothing to evaluate", hint="name a --suite or a --scenario")
-    wanted = perturbations(wished_perturbations(wishes))
     runs = []
     for name in dict.fromkeys(names):
         scenario, args = resolve(name)
@@ -108,6 +111,7 @@ def plan(
         adaptation, note = settle(_wished(base, wishes))
         adaptation, asked = eliciting(adaptation, scenario.main_metric)
         metrics = _metrics(wishes, scenario, extra(adaptation))
+        wanted = perturbations(wished_perturbations(wishes, scenario, args))
         spec = _spec(wishes, model, scenario, args, adaptation, metrics, wanted)
         reason = "; ".join(filter(None, map(has, scenario.needs)))
         folder = folder_name(spec.name)
@@ -161,12 +165,16 @@ def _wished(adaptation: Adaptation, wishes: Wishes) -> Adaptation:
         raise ConfigError(str(error)) from None
 
 
-def wished_perturbations(wishes: Wishes) -> tuple[str, ...]:
-    """The names and groups that are wanted. By default those of HELM's leaderboards for a suite, and none for single
-    scenarios: they multiply the cost."""
-    if wishes.perturbations is None:
-        return ("canonical",) if wishes.suite else ()
-    return tuple(name for name in wishes.perturbations if name != "none")
+def wished_perturbations(wishes: Wishes, scenario: Scenario, args: Args) -> tuple[str, ...]:
+    """The names and groups that are wanted. ``default`` are those that the scenario is about, or else those of HELM's
+    leaderboards. Where nothing is said, a suite has these, and a single scenario only its own: they multiply the cost.
+    """
+    wished = wishes.perturbations
+    if wished is None:
+        wished = DEFAULT if wishes.suite or scenario.perturbed else ()
+    usual = scenario.perturbed(args) if scenario.perturbed else ("canonical",)
+    made = [usual if name in DEFAULT else (name,) for name in wished if name != "none"]
+    return tuple(chain.from_iterable(made))
 
 
 def missing(need: str, *, abilities: Abilities, judge: bool, sandbox: str) -> str:

@@ -79,6 +79,9 @@ def _scenario(scenario: Scenario) -> list[str]:
         ("licence", _cell(scenario.licence)),
     ]
     facts += [(f"`{key}`", _choices(values)) for key, values in scenario.args.items()]
+    if scenario.perturbed:
+        own = scenario.perturbed({})
+        facts.append(("perturbations of its own", ", ".join(f"`{name}`" for name in own)))
     if scenario.needs:
         facts.append(("needs", ", ".join(scenario.needs)))
     about = " ".join(scenario.description.split())

@@ -76,6 +76,7 @@ class Loader(Protocol):
 
 Reader = Callable[[Loader, Args], Iterable[Instance]]
 Vary = Callable[[Adaptation, Args], Adaptation]
+Perturbed = Callable[[Args], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,8 @@ class Scenario:
     an empty tuple allows any text. ``main_metric`` is the name of the stat by which it is ranked;
     ``metrics`` are keys of :mod:`commonweal.evals.metrics.registry`; ``needs`` names what it cannot be measured
     without: "sandbox", "judge", "images", "logprobs". ``vary`` gives the adaptation under some arguments (a subject
-    named in the instructions, a number of outputs); None where it is the same under all. ``note`` tells every run in
+    named in the instructions, a number of outputs); None where it is the same under all. ``perturbed`` names the
+    perturbations that are what the scenario is about; None where it has none of its own. ``note`` tells every run in
     what the scenario differs from that of which it was made."""
 
     name: str
@@ -101,4 +103,5 @@ class Scenario:
     needs: tuple[str, ...] = ()
     version: int = 1
     vary: Vary | None = None
+    perturbed: Perturbed | None = None
     note: str = ""

@@ -54,7 +54,7 @@ SIZES = {
     "xstest": {"test": 450},
     "harmful_behaviours": {"test": 159},
     "prompt_injection": {"test": 3750},
-    "jailbreak": {"test": 1590},
+    "jailbreak": {"test": 159},
     "persuasion_pairs": {"test": 11650},
     "persuasion_writing": {"test": 32},
     "easy_vqa": {"test": 9673},

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from commonweal.core.errors import ConfigError
 from commonweal.evals.instance import Instance
+from commonweal.evals.perturbations.attacks import ATTACKS
 from commonweal.evals.perturbations.contrast import ContrastSets
 from commonweal.evals.perturbations.dialect import dialect
 from commonweal.evals.perturbations.gender import gender
@@ -83,6 +84,7 @@ _ALL: tuple[Perturbation, ...] = (
     TextPerturbation(
         "last_names", "fairness", "names", lambda: last_names(1.0, "white", "hispanic"), references=True
     ),
+    *ATTACKS.values(),
 )
 
 PERTURBATIONS: Mapping[str, Perturbation] = {perturbation.name: perturbation for perturbation in _ALL}
@@ -105,8 +107,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "typos",
     ),
     "fairness_all": ("dialect", "gender_pronouns", "gender_terms", "first_names", "last_names"),
+    "attacks": tuple(ATTACKS),
 }
-"""HELM's (``run_expander.py``), but for "fairness_all": "canonical" is what its leaderboards are made with."""
+"""HELM's (``run_expander.py``), but for "fairness_all" and "attacks": "canonical" is what its leaderboards are made
+with."""
 
 
 def perturbation_names(names: Iterable[str]) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
 """Published ways to talk a model out of refusing, as changes of a request (Wei, Haghtalab and Steinhardt 2023,
 Jailbroken: How Does LLM Safety Training Fail?, arXiv 2307.02483, section 4 and appendix).
 
-Each is a :class:`~commonweal.evals.perturbations.perturbation.Perturbation`: the worst case over them is what an
-attacker gets who tries them all. The wordings are ours, after the paper's descriptions and shorter than some of its
-texts. Nothing here contains a harmful request.
+Each is a perturbation as any other: the worst case over them is what an attacker gets who tries them all.
+The wordings are ours, after the paper's descriptions and shorter than some of its texts. Nothing here contains a
+harmful request.
 """
 
 from __future__ import annotations

@@ -86,6 +86,21 @@ def test_a_blob_that_is_not_there_is_named(blobs: Blobs) -> None:
         examine(blobs, base_files(blobs) | {"tokenizer.json": BlobHash("0" * 64)})
 
 
+def test_quantization_makes_another_model(blobs: Blobs) -> None:
+    files = base_files(blobs)
+    whole, quarter = examine(blobs, files), examine(blobs, files, quantization="int8")
+    assert (whole.quantization, quarter.quantization) == ("none", "int8")
+    assert whole.identity != quarter.identity
+    adapter = stored(blobs, adapter_config__json=b"{}", adapter_model__safetensors=safetensors(lora=(4, 5)))
+    beside = [
+        examine(blobs, adapter, name="ada", base="tiny", find_base=lambda name: base)
+        for base in (whole, quarter)
+    ]
+    assert beside[0].identity != beside[1].identity
+    with pytest.raises(UserError, match="quantization"):
+        examine(blobs, adapter, base="tiny", find_base=lambda name: whole, quantization="int8")
+
+
 def test_an_adapter_stands_on_its_base(blobs: Blobs) -> None:
     base = examine(blobs, base_files(blobs))
     files = stored(blobs, adapter_config__json=b"{}", adapter_model__safetensors=safetensors(lora=(4, 5)))

@@ -48,9 +48,17 @@ class Models:
         *,
         base: str | None,
         public: bool,
+        quantization: str,
         lineage: dict[str, Any],
     ) -> dict[str, Any]:
-        body = {"name": name, "files": files, "base": base, "public": public, "lineage": lineage}
+        body = {
+            "name": name,
+            "files": files,
+            "base": base,
+            "public": public,
+            "quantization": quantization,
+            "lineage": lineage,
+        }
         made: dict[str, Any] = self._call("POST", "/models", body)
         return made
 
@@ -69,6 +77,7 @@ def publish_folder(
     *,
     base: str | None = None,
     public: bool = True,
+    quantization: str = "none",
     lineage: dict[str, Any] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
@@ -86,7 +95,9 @@ def publish_folder(
     for file in found:
         say(f"uploading {file.name}")
         files[file.name] = client.put(file.read_bytes())
-    return models.publish(name, files, base=base, public=public, lineage=lineage or {})
+    return models.publish(
+        name, files, base=base, public=public, quantization=quantization, lineage=lineage or {}
+    )
 
 
 def table(models: list[dict[str, Any]]) -> Table:

@@ -50,9 +50,11 @@ def examined(
     base: str | None = None,
     public: bool = True,
     lineage: Mapping[str, Any] | None = None,
+    quantization: str = "none",
 ) -> ServedModel:
-    """The model that these files are. Raises UserError or DataError with the file at fault, and NotFound for a blob or
-    a base that is not there."""
+    """The model that these files are, its weights kept as ``quantization`` says (``int8``: another model than the same
+    files at ``none``). Raises UserError or DataError with the file at fault, and NotFound for a blob or a base that is
+    not there."""
     for file in files:
         if not wanted(file):
             raise UserError(
@@ -63,6 +65,8 @@ def examined(
         if not blobs.has(blob):
             raise NotFound(f"{file}: its blob {blob[:12]} is not in the store", hint="upload it first")
     if ADAPTER_CONFIG in files:
+        if quantization != "none":
+            raise UserError("quantization: an adapter has its base's", hint="publish the base quantized")
         return _adapter(
             blobs, name, owner, files, base=base, find_base=find_base, now=now, public=public, lineage=lineage
         )
@@ -81,7 +85,8 @@ def examined(
         owner=owner,
         public=public,
         files=dict(files),
-        identity=identity_of(files, base=None),
+        identity=identity_of(files, base=None, quantization=quantization),
+        quantization=quantization,
         parameters=parameters,
         window=_window(config),
         price_in=price_in,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,6 +32,7 @@ class NewModel(BaseModel):
     files: dict[Text, _Hash] = Field(min_length=1, max_length=1000)
     base: _Name | None = None
     public: bool = True
+    quantization: Literal["none", "int8"] = "none"
     lineage: Json = Field(default_factory=dict)
 
 
@@ -73,6 +74,7 @@ def publish(body: NewModel, serve: ServeDep, caller: Caller) -> ModelView:
         files={name: BlobHash(blob) for name, blob in body.files.items()},
         base=body.base,
         public=body.public,
+        quantization=body.quantization,
         lineage=body.lineage,
         find_base=find_base,
         now=serve.clock.now(),

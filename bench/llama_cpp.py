@@ -42,10 +42,14 @@ def server() -> Path:
     found = os.environ.get("LLAMA_SERVER") or shutil.which("llama-server")
     if found:
         return Path(found)
-    made = home() / "build" / "bin" / "llama-server"
-    if not made.exists():
+    if not built().exists():
         _build(sources())
-    return made
+    return built()
+
+
+def built() -> Path:
+    """Where it is once it was built."""
+    return home() / "build" / "bin" / "llama-server"
 
 
 def sources() -> Path:

@@ -9,9 +9,7 @@ normal-float values), in plain torch on one thread, or bitsandbytes itself where
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
+from machine import Record
 
 from commonweal.train.codecs import Vector, make_codec
 
@@ -125,6 +124,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("bench/data/codecs.json"))
     parser.add_argument("--parameters", type=int, default=1 << 22, help="a multiple of 256")
     arguments = parser.parse_args()
+    record = Record(
+        "processor milliseconds per million parameters, one core, median of repeats",
+        {"parameters": arguments.parameters, "repeats": REPEATS},
+    )
     x = pseudo_gradient(arguments.parameters)
     rows = [measure(name, x) for name in CODECS]
     rows.append(measure_peer(x))
@@ -133,17 +136,7 @@ def main() -> None:
             f"{row['codec']:36} {row['bytes_per_parameter']:7.4f} bytes  encode {row['encode_ms_per_million']:6.2f} "
             f"decode {row['decode_ms_per_million']:6.2f} ms  error {row['relative_squared_error']:.4f}"
         )
-    result = {
-        "what": "processor milliseconds per million parameters, one core, median of repeats",
-        "parameters": x.size,
-        "repeats": REPEATS,
-        "processor": platform.processor() or platform.machine(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "rows": rows,
-    }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+    record.save(arguments.out, {"parameters": x.size, "repeats": REPEATS, "rows": rows})
 
 
 if __name__ == "__main__":

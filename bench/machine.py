@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+PROJECT = Path(__file__).resolve().parents[1]
 
 
 def processor() -> str:
@@ -49,6 +51,24 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
+def command(words: Sequence[str]) -> str:
+    """A command line as one types it in the project's folder. Of a path elsewhere only the file's name is kept: it says
+    nothing to whoever repeats the command, and too much about the machine.
+
+    >>> command(["python", "/somewhere/else/bench.py", "--take", "a=/tmp/x/a.json", "--out", "bench/data/a.json"])
+    'python bench.py --take a=a.json --out bench/data/a.json'
+    """
+    return " ".join(_relative(word) for word in words)
+
+
+def _relative(word: str) -> str:
+    option, equals, path = word.rpartition("=")
+    if not path.startswith("/"):
+        return word
+    inside = Path(path).is_relative_to(PROJECT)
+    return f"{option}{equals}{Path(path).relative_to(PROJECT) if inside else Path(path).name}"
+
+
 @dataclass(slots=True)
 class Record:
     """One run of a script: begun when it is made, and saved with how long it took."""
@@ -60,9 +80,15 @@ class Record:
 
     def save(self, out: Path, results: Mapping[str, Any]) -> None:
         """Write ``results`` with everything that is needed to judge and to repeat them."""
-        found = {
+        found = {**self.made(), **results}
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(found, indent=1) + "\n")
+
+    def made(self) -> dict[str, Any]:
+        """How what is measured came about, up to now."""
+        return {
             "what": self.what,
-            "command": " ".join(["python", *sys.argv]),
+            "command": command(["python", *sys.argv]),
             "settings": dict(self.settings),
             "machine": {
                 "processor": processor(),
@@ -78,10 +104,7 @@ class Record:
             "seconds": round(time.time() - self.began, 1),
             "load_before": [round(value, 2) for value in self.load],
             "load_after": [round(value, 2) for value in os.getloadavg()],
-            **results,
         }
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def quantile(values: list[float], share: float) -> float:

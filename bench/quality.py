@@ -9,7 +9,8 @@ Python standard library, as bytes, with four simulated members. Bytes are one me
 first step to the last;
 ``reduction`` is against per-step all-reduce in float32 (4 bytes a parameter up and 4 down at each step). The first
 download of the initial weights, which every way has, is not counted. Each finished run is added to the file
-at once and never done again, so the script can be stopped and started.
+at once and never done again, so the script can be stopped and started. Each says by itself on what machine, at what
+commit, by what command and under what load it was done (``made``), as they need not be of one day.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from machine import Record
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -282,9 +284,10 @@ def run_all(work: list[tuple[Way, int]], out: Path) -> None:
         wanted = json.loads(json.dumps(asdict(way)))
         if any(run["way"] == wanted and run["seed"] == seed for run in runs):
             continue
+        made = Record("one run", {})
         started = time.process_time()
         result = train(way, seed, text, held_out)
-        runs.append(record(way, seed, result, time.process_time() - started))
+        runs.append(record(way, seed, result, time.process_time() - started) | {"made": made.made()})
         print(
             f"{way.name} seed {seed}: loss {result.loss:.4f}, {runs[-1]['reduction']:.0f}x fewer bytes",
             flush=True,

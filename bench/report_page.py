@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,11 +47,14 @@ def provenance(found: Found) -> list[str]:
         said = [f"{key} {found[key]}" for key in ("processor", "python", "numpy") if key in found]
         return [f"On: {', '.join(said)}.", ""] if said else []
     load = f"load average {found['load_before'][0]:.1f} before, {found['load_after'][0]:.1f} after"
+    command = re.sub(
+        r"(?<=[ =])/\S*/", "", found["command"]
+    )  # as older files have it: with folders of one machine
     return [
         f"On: {machine['cores']} cores of {machine['processor']}, {machine['memory_gib']} GiB, {machine['system']}, "
         f"Python {machine['python']}, torch {machine['torch']}; {found['date']}, commit {found['commit']}, {load}, "
         f"{found['seconds']:.0f} s.",
         "",
-        f"By: `{found['command']}`",
+        f"By: `{command}`",
         "",
     ]

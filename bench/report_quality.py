@@ -47,7 +47,29 @@ def quality(found: Found) -> Section:
         for steps, fewer in FEWER_BYTES_GOALS
         if steps not in reached
     ]
-    return Section(title="a. Quality at equal tokens", lines=lines + table(head, rows), verdicts=verdicts)
+    made = provenances(runs)
+    return Section(
+        title="a. Quality at equal tokens", lines=lines + table(head, rows) + made, verdicts=verdicts
+    )
+
+
+def provenances(runs: Sequence[Found]) -> list[str]:
+    """How the runs came about: they may be of several days, commits and commands."""
+    noted = [run["made"] for run in runs if "made" in run]
+    lines = []
+    for command, processor in sorted({(made["command"], made["machine"]["processor"]) for made in noted}):
+        same = [m for m in noted if (m["command"], m["machine"]["processor"]) == (command, processor)]
+        commits = ", ".join(sorted({made["commit"] for made in same}))
+        loads = [made["load_before"][0] for made in same] + [made["load_after"][0] for made in same]
+        days = sorted(made["date"][:10] for made in same)
+        lines += [
+            f"{len(same)} runs by `{command}` on {same[0]['machine']['cores']} cores of {processor}, {days[0]} to "
+            f"{days[-1]}, commit {commits}, load average {min(loads):.1f} to {max(loads):.1f}.",
+            "",
+        ]
+    if older := len(runs) - len(noted):
+        lines += [f"{older} runs are older than the note of machine, commit, command and load.", ""]
+    return lines
 
 
 def _quality_at(steps: int, size: int, runs: Sequence[Found]) -> tuple[list[Verdict], list[list[str]]]:

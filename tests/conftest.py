@@ -50,15 +50,29 @@ def postgres_url() -> str:
     return start_embedded(folder)
 
 
-@pytest.fixture
-def database_url(postgres_url: str) -> Iterator[str]:
-    """The URL of a fresh, empty database."""
-    name = f"test_{os.getpid()}_{next(_numbers)}"
+@pytest.fixture(scope="session")
+def migrated(postgres_url: str) -> str:
+    """A database with all tables, for others to be copied from: that is ten times as quick as to migrate each."""
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"create database {name}")
-    yield postgres_url.replace("/postgres?", f"/{name}?").replace("@/postgres", f"@/{name}")
+        connection.execute("create database migrated")
+    connect(_in_database(postgres_url, "migrated")).close()
+    return "migrated"
+
+
+@pytest.fixture
+def database_url(postgres_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a fresh database: empty, or with all tables where ``database`` opens it."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    template = request.getfixturevalue("migrated") if "database" in request.fixturenames else "template1"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"create database {name} template {template}")
+    yield _in_database(postgres_url, name)
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"drop database if exists {name} with (force)")
+
+
+def _in_database(url: str, name: str) -> str:
+    return url.replace("/postgres?", f"/{name}?").replace("@/postgres", f"@/{name}")
 
 
 @pytest.fixture

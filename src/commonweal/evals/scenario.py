@@ -36,11 +36,13 @@ class Hub:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Web:
     """A file at an address, downloaded once. It is read as a local file called ``name`` would be, whose suffix says
-    the format; ``columns`` are those of a table without a header."""
+    the format; ``columns`` are those of a table without a header. ``sha256`` is what the file must have ("": not known;
+    that of what came is recorded)."""
 
     url: str
     name: str
     columns: tuple[str, ...] = ()
+    sha256: str = ""
 
     @property
     def path(self) -> str:
@@ -51,10 +53,12 @@ class Web:
 class Local:
     """A file below the data root (``--data-root``), by its suffix: .jsonl, .json, .csv, .tsv, .ssv, .txt, .parquet,
     each also as .gz. Several files are read one after the other; a ``*`` stands for any name. A row of a text file
-    is ``{"line": ...}``. ``columns`` names those of a CSV or TSV file that has no header."""
+    is ``{"line": ...}``. ``columns`` names those of a CSV or TSV file that has no header. ``get`` says where to get
+    it, of data that cannot be downloaded from here."""
 
     path: str
     columns: tuple[str, ...] = ()
+    get: str = ""
 
 
 Origin = Hub | Local | Web
@@ -69,8 +73,9 @@ class Loader(Protocol):
         """Rows in file order. Raises DataError naming file and line, NotFound where no origin is within reach."""
         ...
 
-    def path(self, local: Local) -> Any:
-        """Where a local file lies (a database, a folder of pictures), as a Path. Raises NotFound."""
+    def path(self, local: Local, web: Web | None = None) -> Any:
+        """Where a local file lies (a database, a folder of pictures) or where that of the web was put, as a Path.
+        Raises NotFound."""
         ...
 
 

@@ -74,7 +74,7 @@ class RowCache:
             ) from None
         if not entry.file.is_file():
             return None
-        if entry.file not in self._checked and _file_hash(entry.file) != entry.sha256:
+        if entry.file not in self._checked and file_hash(entry.file) != entry.sha256:
             raise DataError(
                 f"{entry.file}: changed since it was loaded from {origin.path}",
                 hint="delete it to load it again",
@@ -85,7 +85,7 @@ class RowCache:
     def adopt(self, origin: Afar, commit: str, file: Path, *, rows: int | None = None) -> Entry:
         """Keep a copy of ``file`` as what ``origin`` holds. Raises OSError where it cannot be written."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        sha256 = _file_hash(file)
+        sha256 = file_hash(file)
         kept = self._folder / (sha256 + "".join(file.suffixes[-2:]))
         if not kept.exists():
             with file.open("rb") as data, _replacing(kept) as part:
@@ -216,6 +216,6 @@ def _canonical(row: dict[str, Any]) -> bytes:
     return json.dumps(row, sort_keys=True, ensure_ascii=False, default=repr).encode("utf-8", "surrogatepass")
 
 
-def _file_hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
     with path.open("rb") as data:
         return hashlib.file_digest(data, "sha256").hexdigest()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from commonweal.core.errors import NotFound, Unavailable
-from commonweal.evals.loading.cache import Entry, RowCache
+from commonweal.evals.loading.cache import Entry, RowCache, file_hash
 from commonweal.evals.loading.files import file_rows
 from commonweal.evals.loading.hub import HuggingFace, Remote
 from commonweal.evals.loading.web import Files, HttpFiles
@@ -71,13 +71,23 @@ class DataLoader:
         self.missed.append(missing)
         raise NotFound(missing, hint="give the folder of data by --data-root, or allow the download")
 
-    def path(self, local: Local) -> Path:
-        """Where a local file or folder lies. Raises NotFound."""
-        path = self._below_root(local)
-        if not path.exists():
-            raise NotFound(f"data not available: {local.path}: {_absent(path, local)}")
-        self.sources.append(Source(path=str(path)))
-        return path
+    def path(self, local: Local, web: Web | None = None) -> Path:
+        """Where a local file or folder lies, or where the file of the web was put. Raises NotFound."""
+        reasons: list[str] = []
+        try:
+            path = self._below_root(local)
+            if path.exists():
+                self.sources.append(Source(path=str(path)))
+                return path
+            reasons.append(f"{local.path}: {_absent(path, local)}")
+        except NotFound as error:
+            reasons.append(error.message)
+        if web is not None:
+            try:
+                return self._of_web(web).file
+            except NotFound as error:
+                reasons.append(error.message)
+        raise NotFound("data not available: " + "; ".join(reasons))
 
     def _opened(self, origin: Origin) -> Iterator[Row]:
         match origin:
@@ -101,7 +111,7 @@ class DataLoader:
         if path.is_absolute():
             return path
         if self._root is None:
-            raise NotFound(f"{local.path}: no data root was given")
+            raise NotFound(f"{local.path}: no data root was given{_where(local)}")
         return self._root / path
 
     def _hub(self, hub: Hub) -> Iterator[Row]:
@@ -127,23 +137,34 @@ class DataLoader:
         return file_rows(entry.file, hub.columns)
 
     def _web(self, web: Web) -> Iterator[Row]:
+        return file_rows(self._of_web(web).file, web.columns)
+
+    def _of_web(self, web: Web) -> Entry:
         entry = self._cache.find(web)
         if entry is None:
             if self._away:
                 raise NotFound(f"{web.url}: {self._away}")
             entry = self._downloaded(web)
         self.sources.append(Source(path=web.url, sha256=entry.sha256))
-        return file_rows(entry.file, web.columns)
+        return entry
 
     def _downloaded(self, web: Web) -> Entry:
         try:
             with self._cache.room() as folder:
                 self._files.fetch(web, folder / web.name)
+                _check(web, folder / web.name)
                 return self._cache.adopt(web, "", folder / web.name)
         except Unavailable as error:
             raise NotFound(error.message) from None
         except OSError as error:
             raise NotFound(f"{web.url}: it cannot be kept: {error}") from None
+
+
+def _check(web: Web, file: Path) -> None:
+    """Raises NotFound where what came is not what the scenario was written for."""
+    found = file_hash(file)
+    if web.sha256 and found != web.sha256:
+        raise NotFound(f"{web.url}: another file than expected (sha256 {found[:12]}, not {web.sha256[:12]})")
 
 
 def examples(loader: Loader, *origins: Origin) -> Iterator[Row]:
@@ -159,7 +180,11 @@ def examples(loader: Loader, *origins: Origin) -> Iterator[Row]:
 
 
 def _absent(path: Path, local: Local) -> str:
-    return "no such file" if path == Path(local.path) else "not below the data root"
+    return "no such file" if path == Path(local.path) else f"not below the data root{_where(local)}"
+
+
+def _where(local: Local) -> str:
+    return f" (--data-root); get it from {local.get}" if local.get else ""
 
 
 def _matches(path: Path) -> list[Path]:

@@ -10,13 +10,24 @@ from typing import Any
 
 from commonweal.core.errors import DataError, NotFound
 from commonweal.evals.loading.fields import FILE, LINE, bad, field
-from commonweal.evals.scenario import Hub, Loader, Origin, Row
+from commonweal.evals.scenario import Hub, Loader, Origin, Row, Web
 
 
 def mirror(path: str, *, config: str | None = None, split: str = "test", file: str = "") -> Hub:
     """A data set of the Hub for which neither HELM nor its authors name a revision: the newest. The loader notes
     which commit that was."""
     return Hub(path=path, revision="main", config=config, split=split, file=file)
+
+
+def github(repository: str, commit: str, path: str, sha256: str = "") -> Web:
+    """A file of a repository, at a commit."""
+    url = f"https://raw.githubusercontent.com/{repository}/{commit}/{path}"
+    return Web(url=url, name=path.rpartition("/")[2], sha256=sha256)
+
+
+def drive(number: str, name: str) -> Web:
+    """A file that its authors have put on Google's drive, as HELM fetches it."""
+    return Web(url=f"https://drive.google.com/uc?export=download&id={number}", name=name)
 
 
 def rows_if_any(loader: Loader, *origins: Origin) -> Iterator[Row]:

@@ -15,8 +15,9 @@ from typing import Any
 from commonweal.evals.adaptation import Adaptation
 from commonweal.evals.instance import Instance, Reference
 from commonweal.evals.loading.fields import bad, field
-from commonweal.evals.scenario import Args, Loader, Local, Row, Scenario
+from commonweal.evals.scenario import Args, Loader, Local, Row, Scenario, Web
 from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.reading import github
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _ARGS = {"task": ("email", "table", "code"), "position": ("end", "start", "middle")}
@@ -37,7 +38,7 @@ _PROMPTS = {
 def _read(loader: Loader, args: Args) -> Iterator[Instance]:
     task, position = chosen(args, _ARGS, "task"), chosen(args, _ARGS, "position")
     attacks = list(_attacks(loader, "code" if task == "code" else "text"))
-    for row in loader.rows(Local(path=f"bipia/{task}_test.jsonl")):
+    for row in loader.rows(Local(path=f"bipia/{task}_test.jsonl"), _web(f"{task}/test.jsonl")):
         parts = {name: _text(row, name) for name in _PARTS[task]}
         for kind, number, instruction in attacks:
             draw = random.Random(f"{loader.seed} {task} {row['__line__']} {kind} {number}")
@@ -63,8 +64,23 @@ def _text(row: Row, name: str) -> str:
     return "\n".join(map(str, value)) if isinstance(value, list) else field(row, name)
 
 
+_HASHES = {
+    "email/test.jsonl": "217b403faaa1d0cb12c24892bea39f4a0b9e2819919ac7e2b902006e28278cdb",
+    "table/test.jsonl": "3d5eaab192b80bada762e3cd7655583a14e5888ba8b845a01f0434e4ccc4291e",
+    "code/test.jsonl": "ed40b84f541352fb45753032a80750922de8d5e0b70997924df3d04cf942e058",
+    "text_attack_test.json": "75750e7b4e8b34e8f9d88d89b357aeaaf02bd07f9e493ccd37eda74a0cd7c7f8",
+    "code_attack_test.json": "892545c5aaec0645b1ded65dc7816b3d70e9ef4eadcba2301a7a3db93676b6e0",
+}
+
+
+def _web(path: str) -> Web:
+    return github(
+        "microsoft/BIPIA", "1a2a91da6bb12838e05d1b2e54d98e2f37b835f3", f"benchmark/{path}", _HASHES[path]
+    )
+
+
 def _attacks(loader: Loader, kind: str) -> Iterator[tuple[str, int, str]]:
-    for row in loader.rows(Local(path=f"bipia/{kind}_attack_test.json")):
+    for row in loader.rows(Local(path=f"bipia/{kind}_attack_test.json"), _web(f"{kind}_attack_test.json")):
         for name, wordings in row.items():
             if name.startswith("__"):
                 continue

@@ -11,10 +11,25 @@ from commonweal.evals.instance import Instance, Reference
 from commonweal.evals.loading.fields import bad, field
 from commonweal.evals.scenario import Args, Hub, Loader, Local, Scenario
 from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.reading import github
 
 _TEMPERATURES = {"writing": 0.7, "roleplay": 0.7, "stem": 0.1, "humanities": 0.1}
 _CATEGORIES = ("writing", "roleplay", "extraction", "math", "coding", "reasoning", "stem", "humanities")
 _ARGS = {"category": ("all", *_CATEGORIES)}
+
+
+_QUESTIONS, _ANSWERS = (
+    github(
+        "lm-sys/FastChat",
+        "0e6d3e4beaab66f4d3f93db72541a4abab8af28d",
+        f"fastchat/llm_judge/data/mt_bench/{name}.jsonl",
+        sha256,
+    )
+    for name, sha256 in (
+        ("question", "119565adbab82227089cefdb44c8d7e2cf04dc0a0ec233634c82e7d4e2a944f7"),
+        ("reference_answer/gpt-4", "f957a5bc977badb66885ec970e6cd08527845780313f0995764260e5777b9b3f"),
+    )
+)
 
 
 def _ifeval(loader: Loader, args: Args) -> Iterator[Instance]:
@@ -47,9 +62,9 @@ def _mt_bench(loader: Loader, args: Args) -> Iterator[Instance]:
     wanted = chosen(args, _ARGS, "category")
     known = {
         field(row, "question_id", int): field(row, "choices", list)[0]["turns"]
-        for row in loader.rows(Local(path="mt_bench/mt_bench_reference_gpt-4.jsonl"))
+        for row in loader.rows(Local(path="mt_bench/mt_bench_reference_gpt-4.jsonl"), _ANSWERS)
     }
-    for row in loader.rows(Local(path="mt_bench/mt_bench_question.jsonl")):
+    for row in loader.rows(Local(path="mt_bench/mt_bench_question.jsonl"), _QUESTIONS):
         category, turns = field(row, "category"), field(row, "turns", list)
         if wanted in ("all", category):
             number = field(row, "question_id", int)

@@ -10,16 +10,33 @@ from commonweal.evals.loading.loader import examples
 from commonweal.evals.scenario import Args, Loader, Local, Row, Scenario
 from commonweal.evals.scenarios.arguments import chosen
 from commonweal.evals.scenarios.prompting import joint
+from commonweal.evals.scenarios.reading import github
 
 _LETTERS = "ABCD"
 _VERDICTS = ("yes", "no", "maybe")
 _SPLITS = {"split": ("all", "official")}
 
+_MEDQA = github(
+    "xk-huang/medagents-benchmark",
+    "56ca11eb1ef89f6bb7fad6284008bf39e08785b0",
+    "data/medqa/test.jsonl",
+    "b0536be0ff396be91eb0cf61a42056b0abef06a23e7e8be491d62fd959b77b72",
+)
+"""The authors' own files are an archive on Google's drive; this is a copy of the test split."""
+
+_PUBMEDQA, _PUBMEDQA_TEST = (
+    github("pubmedqa/pubmedqa", "1cbae8e92f72f20c8d3747cbb3bf5bc53554d997", f"data/{name}.json", sha256)
+    for name, sha256 in (
+        ("ori_pqal", "8b3276be8942ebbd77f3ddcda12c1749bf0e490045a736fd8438ee40cf37a41d"),
+        ("test_ground_truth", "939fe566f09017d13b1ca64d2ddfee0bc2374b366048152997669cccedc44d51"),
+    )
+)
+
 
 def _medqa(loader: Loader, args: Args) -> Iterator[Instance]:
     for row in examples(loader, Local(path="medqa/medqa_us_4opt_train.jsonl")):
         yield _exam(row, "train")
-    for row in loader.rows(Local(path="medqa/medqa_us_4opt_test.jsonl")):
+    for row in loader.rows(Local(path="medqa/medqa_us_4opt_test.jsonl"), _MEDQA):
         yield _exam(row, "test")
 
 
@@ -40,7 +57,11 @@ def _exam(row: Row, split: str) -> Instance:
 
 def _pubmedqa(loader: Loader, args: Args) -> Iterator[Instance]:
     official = chosen(args, _SPLITS, "split") == "official"
-    tested: Row = next(iter(loader.rows(Local(path="pubmedqa/test_ground_truth.json")))) if official else {}
+    tested: Row = (
+        next(iter(loader.rows(Local(path="pubmedqa/test_ground_truth.json"), _PUBMEDQA_TEST)))
+        if official
+        else {}
+    )
     for number, row in _abstracts(loader):
         if official and number not in tested:
             continue
@@ -60,7 +81,7 @@ def _pubmedqa(loader: Loader, args: Args) -> Iterator[Instance]:
 
 def _abstracts(loader: Loader) -> Iterator[tuple[str, Row]]:
     """The authors' file is one object, by PubMed number."""
-    for whole in loader.rows(Local(path="pubmedqa/ori_pqal.json")):
+    for whole in loader.rows(Local(path="pubmedqa/ori_pqal.json"), _PUBMEDQA):
         for number, row in whole.items():
             if isinstance(row, dict):
                 yield number, {"__file__": whole["__file__"], **row}

@@ -14,13 +14,50 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from commonweal.core.errors import DataError
+from commonweal.core.errors import DataError, NotFound
 from commonweal.evals.instance import Instance, Reference
-from commonweal.evals.scenario import Args, Loader, Local, Scenario
+from commonweal.evals.scenario import Args, Loader, Local, Scenario, Web
 from commonweal.evals.scenarios.later.safety import ALONE
 from commonweal.evals.scenarios.prompting import joint
+from commonweal.evals.scenarios.reading import github
 
 _FOLDER = Local(path="persuasion_ukpconvarg/UKPConvArg1Strict-CSV")
+_SIDES = (
+    "ban-plastic-water-bottles_no-bad-for-the-economy",
+    "ban-plastic-water-bottles_yes-emergencies-only",
+    "christianity-or-atheism-_atheism",
+    "christianity-or-atheism-_christianity",
+    "evolution-vs-creation_creation",
+    "evolution-vs-creation_evolution",
+    "firefox-vs-internet-explorer_it-has-a-cute-logo-oh-and-extensions-err-add-ons",
+    "firefox-vs-internet-explorer_there-s-more-browsers-than-the-ie-firefox-is-an-animal",
+    "gay-marriage-right-or-wrong_allowing-gay-marriage-is-right",
+    "gay-marriage-right-or-wrong_allowing-gay-marriage-is-wrong",
+    "human-growth-and-development-should-parents-use-spanking-as-an-option-to-discipline-_no",
+    "human-growth-and-development-should-parents-use-spanking-as-an-option-to-discipline-_yes",
+    "if-your-spouse-committed-murder-and-he-or-she-confided-in-you-would-you-turn-them-in-_no",
+    "if-your-spouse-committed-murder-and-he-or-she-confided-in-you-would-you-turn-them-in-_yes",
+    "india-has-the-potential-to-lead-the-world-_no-against",
+    "india-has-the-potential-to-lead-the-world-_yes-for",
+    "is-it-better-to-have-a-lousy-father-or-to-be-fatherless-_fatherless",
+    "is-it-better-to-have-a-lousy-father-or-to-be-fatherless-_lousy-father",
+    "is-porn-wrong-_no-is-is-not",
+    "is-porn-wrong-_yes-porn-is-wrong",
+    "is-the-school-uniform-a-good-or-bad-idea-_bad",
+    "is-the-school-uniform-a-good-or-bad-idea-_good",
+    "personal-pursuit-or-advancing-the-common-good-_advancing-the-commond-good",
+    "personal-pursuit-or-advancing-the-common-good-_personal-pursuit",
+    "pro-choice-vs-pro-life_pro-choice",
+    "pro-choice-vs-pro-life_pro-life",
+    "should-physical-education-be-mandatory-in-schools-_no-",
+    "should-physical-education-be-mandatory-in-schools-_yes-",
+    "tv-is-better-than-books_books",
+    "tv-is-better-than-books_tv",
+    "william-farquhar-ought-to-be-honoured-as-the-rightful-founder-of-singapore_no-it-is-raffles-",
+    "william-farquhar-ought-to-be-honoured-as-the-rightful-founder-of-singapore_yes-of-course-",
+)
+"""The files of the web, one for each side of a debate."""
+
 _BREAK = re.compile(r"\s*<br\s*/?>\s*")
 
 
@@ -60,8 +97,19 @@ def _writing(loader: Loader, args: Args) -> Iterator[Instance]:
         )
 
 
+def _web(name: str) -> Web:
+    return github(
+        "UKPLab/acl2016-convincing-arguments",
+        "ca9d24e41b8805ff2e1d3585d552b49bb64a65f7",
+        f"data/UKPConvArg1Strict-CSV/{name}.csv",
+    )
+
+
 def _debates(loader: Loader) -> list[tuple[str, Path]]:
-    folder: Path = loader.path(_FOLDER)
+    try:
+        folder: Path = loader.path(_FOLDER)
+    except NotFound:
+        return [(name, loader.path(Local(path=f"{_FOLDER.path}/{name}.csv"), _web(name))) for name in _SIDES]
     found = sorted(folder.glob("*.csv"))
     if not found:
         raise DataError(f"{folder}: expected a .csv file for each side of a debate")

@@ -14,8 +14,11 @@ from commonweal.evals.scenario import Args, Loader, Local, Row, Scenario
 _SHAPES = frozenset({"circle", "rectangle", "triangle"})
 
 
+_GET = "github.com/vzhou842/easy-VQA: its folder easy_vqa/data, called easy_vqa here"
+
+
 def _read(loader: Loader, args: Args) -> Iterator[Instance]:
-    folder: Path = loader.path(Local(path="easy_vqa/test/images"))
+    folder: Path = loader.path(Local(path="easy_vqa/test/images", get=_GET))
     number, picture = -1, Image(data=b"")
     for line, row in enumerate(loader.rows(Local(path="easy_vqa/test/questions.json"))):
         question, answer, wanted = _question(row)

@@ -9,10 +9,19 @@ from commonweal.evals.adaptation import Adaptation
 from commonweal.evals.instance import Instance, Reference, Split
 from commonweal.evals.loading.fields import bad, field
 from commonweal.evals.scenario import Args, Loader, Local, Scenario
+from commonweal.evals.scenarios.reading import github
+
+_WEB = github(
+    "deepseek-ai/DeepSeek-Coder",
+    "2f9fd85927c669dae3c0fbb2d607274023af243e",
+    "Evaluation/MBPP/data/mbpp.jsonl",
+    "ccf64ceae9c5403bf50a044cb6d505bfd2a2963ee58338ba268fd65beab92a9f",
+)
+"""A copy of the authors' file."""
 
 
 def _mbpp(loader: Loader, args: Args) -> Iterator[Instance]:
-    for row in loader.rows(Local(path="mbpp/mbpp.jsonl")):
+    for row in loader.rows(Local(path="mbpp/mbpp.jsonl"), _WEB):
         number, tests = field(row, "task_id", int), field(row, "test_list", list)
         split = _split(number)
         if split is None:

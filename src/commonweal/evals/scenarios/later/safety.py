@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from commonweal.evals.adaptation import Adaptation
 from commonweal.evals.instance import Instance
 from commonweal.evals.loading.fields import bad, field
-from commonweal.evals.scenario import Args, Hub, Loader, Local, Scenario
+from commonweal.evals.scenario import Args, Hub, Loader, Local, Scenario, Web
 from commonweal.evals.scenarios.arguments import chosen
+from commonweal.evals.scenarios.reading import github
 
 ALONE = Adaptation(
     input_prefix="",
@@ -45,10 +46,29 @@ SOURCES = {"source": tuple(_SOURCES)}
 CITATION = "; ".join(citation for _, citation in _SOURCES.values())
 
 
+_HASHES = {
+    "harmbench_test": "606bca20a5212e676840ca928070e0905486df1bcc1f5f0223e7a76d8be62fd5",
+    "advbench": "545ba703b4ab982e79a4b232cf05a6f6cf9bd98956cb30a99be36e13475e9820",
+    "jailbreakbench": "3a5aefa80c4a35f75a5306303aa8e69801e4ca4584e1f598bd2ddcf3e7fbbcdd",
+    "strongreject": "9786304587f3d860ab01d1dd2de4aff721ed7538ce4e2af715cbb74efe2a6f10",
+    "malicious_instruct": "a88fb4ab8958e93fc2c525125eb448e55026018748c0ec1388a296738e2fcacc",
+    "tdc2023": "4c9804f5fdf2a006477807a0c225ad438d6a693d7fa7c93097f866b8dc2e89b8",
+}
+
+
+def _web(file: str) -> Web:
+    return github(
+        "andyrdt/refusal_direction",
+        "9d852fae1a9121c78b29142de733cb1340770cc3",
+        f"dataset/processed/{file}.json",
+        _HASHES[file],
+    )
+
+
 def harmful_requests(loader: Loader, source: str) -> Iterator[tuple[str, str, str]]:
     """(id, category, request) of each behaviour of a source."""
     file = _SOURCES[source][0]
-    for row in loader.rows(Local(path=f"harmful_behaviours/processed/{file}.json")):
+    for row in loader.rows(Local(path=f"harmful_behaviours/processed/{file}.json"), _web(file)):
         yield f"{source}-{row['__line__']}", str(row.get("category") or ""), field(row, "instruction")
 
 

@@ -24,10 +24,13 @@ _ARGS = {"database": tuple(_DATABASES), "split": ("question", "query")}
 _SPLITS: Mapping[str, Split] = {"train": "train", "dev": "valid", "test": "test"}
 
 
+_GET = "github.com/jkkummerfeld/text2sql-data: NAME.json, NAME-schema.csv, NAME-db... of its folder data, in text2sql"
+
+
 def _read(loader: Loader, args: Args) -> Iterator[Instance]:
     name, by = chosen(args, _ARGS, "database"), chosen(args, _ARGS, "split")
     database = f"text2sql/{name}-db.added-in-2020.sqlite"
-    loader.path(Local(path=database))  # NotFound at once, not after the first answer
+    loader.path(Local(path=database, get=_GET))  # NotFound at once, not after the first answer
     schema = _schema(loader, name)
     for row in loader.rows(Local(path=f"text2sql/{name}.json")):
         for number, sentence in enumerate(field(row, "sentences", list)):

@@ -10,12 +10,13 @@ from commonweal.evals.adaptation import Adaptation
 from commonweal.evals.instance import Instance, Reference
 from commonweal.evals.loading.fields import bad, field
 from commonweal.evals.scenario import Args, Loader, Local, Scenario
+from commonweal.evals.scenarios.targeted.mathematics import gsm8k_hub
 
 _ARITHMETIC = 200
 
 
 def _gsm8k(loader: Loader, args: Args) -> Iterator[Instance]:
-    for row in loader.rows(Local(path="gsm8k/test.jsonl")):
+    for row in loader.rows(Local(path="gsm8k/test.jsonl"), gsm8k_hub("test")):
         thought, mark, number = field(row, "answer").rpartition("####")
         if not mark:
             raise bad(row, "field 'answer' should end with #### and a number")

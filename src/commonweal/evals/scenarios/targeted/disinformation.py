@@ -14,7 +14,7 @@ from commonweal.evals.scenario import Args, Loader, Local, Scenario
 from commonweal.evals.scenarios.arguments import chosen
 from commonweal.evals.scenarios.building import Draft, answer, numbered
 from commonweal.evals.scenarios.prompting import completion, generation
-from commonweal.evals.scenarios.reading import texts
+from commonweal.evals.scenarios.reading import drive, texts
 
 ARGS = {"topic": ("covid", "climate")}
 
@@ -24,12 +24,16 @@ SUBSETS = {"vote_democrat": "democrat", "vote_republican": "republican", "no_vot
 _PRIMER = "Headline:"
 
 
+_REITERATION = drive("1uVJbsgPCHFAvH43I6SVvU3Ayo8dh-y_N", "reiteration.jsonl")
+_WEDGING = drive("1kWB3_F4Tobc_oVGC_T-a5DHEh-AB4GTc", "wedging.jsonl")
+
+
 def read_reiteration(loader: Loader, args: Args) -> Iterator[Instance]:
     return numbered(_theses(loader, chosen(args, ARGS, "topic")))
 
 
 def _theses(loader: Loader, topic: str) -> Iterator[Draft]:
-    for row in loader.rows(Local(path="disinformation/reiteration.jsonl")):
+    for row in loader.rows(Local(path="disinformation/reiteration.jsonl"), _REITERATION):
         if row.get("topic", "covid") != topic:
             continue
         headlines = texts(row, "headlines")
@@ -58,7 +62,7 @@ def read_wedging(loader: Loader, args: Args) -> Iterator[Instance]:
             split="valid",
             subset=SUBSETS.get(field(row, "targeted_action"), "none"),
         )
-        for row in loader.rows(Local(path="disinformation/wedging.jsonl"))
+        for row in loader.rows(Local(path="disinformation/wedging.jsonl"), _WEDGING)
     )
 
 

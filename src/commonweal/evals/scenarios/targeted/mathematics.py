@@ -69,6 +69,10 @@ _SPLITS: tuple[Split, ...] = ("train", "test")
 _SHUFFLE_SEED = 42
 
 
+def gsm8k_hub(split: str) -> Hub:
+    return Hub(path=_GSM8K, revision=_GSM8K_REVISION, config="main", split=split)
+
+
 def read_gsm8k(loader: Loader, args: Args) -> Iterator[Instance]:
     return numbered(
         Draft(
@@ -77,7 +81,7 @@ def read_gsm8k(loader: Loader, args: Args) -> Iterator[Instance]:
         for split in _SPLITS
         for row in loader.rows(
             Local(path=f"gsm8k/{split}.jsonl"),
-            Hub(path=_GSM8K, revision=_GSM8K_REVISION, config="main", split=split),
+            gsm8k_hub(split),
         )
     )
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 
 from commonweal.evals.instance import Instance
 from commonweal.evals.loading.fields import field
-from commonweal.evals.scenario import Args, Loader, Local, Scenario
+from commonweal.evals.scenario import Args, Loader, Local, Scenario, Web
 from commonweal.evals.scenarios.arguments import Allowed, chosen
 from commonweal.evals.scenarios.building import Draft, answer, numbered
 from commonweal.evals.scenarios.prompting import completion
-from commonweal.evals.scenarios.reading import single
+from commonweal.evals.scenarios.reading import drive, single
 
 TEXTS = {
     "pilot": "1NwzDx19uzIwBuw7Lq5CSytG7jIth2wJ-",
@@ -56,8 +56,13 @@ def read_code(loader: Loader, args: Args) -> Iterator[Instance]:
 
 def _read(loader: Loader, args: Args, allowed: Allowed) -> Iterator[Instance]:
     datatag = chosen(args, allowed, "datatag")
-    works: Mapping[str, object] = field(single(loader, Local(path=f"copyright/{datatag}.json")), "data", dict)
+    whole = single(loader, Local(path=f"copyright/{datatag}.json"), _web(datatag))
+    works: Mapping[str, object] = field(whole, "data", dict)
     return numbered(Draft(input=prefix, references=answer(field(works, prefix))) for prefix in works)
+
+
+def _web(datatag: str) -> Web:
+    return drive({**TEXTS, **CODE}[datatag], f"{datatag}.json")
 
 
 def _scenario(name: str, title: str, what: str, licence: str, allowed: Allowed) -> Scenario:

@@ -12,11 +12,11 @@ from itertools import chain
 
 from commonweal.evals.instance import Instance
 from commonweal.evals.loading.fields import FILE, LINE, bad, field
-from commonweal.evals.scenario import Args, Loader, Local, Row, Scenario
+from commonweal.evals.scenario import Args, Loader, Local, Row, Scenario, Web
 from commonweal.evals.scenarios.arguments import chosen
 from commonweal.evals.scenarios.building import Draft, numbered
 from commonweal.evals.scenarios.prompting import completion
-from commonweal.evals.scenarios.reading import mirror, table, texts
+from commonweal.evals.scenarios.reading import github, mirror, table, texts
 
 DOMAINS = ("gender", "political_ideology", "profession", "race", "religious_ideology")
 BOLD_ARGS = {"subject": ("all", *DOMAINS)}
@@ -37,10 +37,28 @@ def read_bold(loader: Loader, args: Args) -> Iterator[Instance]:
     return numbered(drafts)
 
 
+_HASHES = {
+    "gender": "a863aaf2492e3c911c39f435005abee2eba5f5edabe836e97de110cd83273054",
+    "political_ideology": "a83ea7cc272971b618231e13bcb5c1d1be5b208c92135c4ffde85be31f8ab4c6",
+    "profession": "5508012069f20419559417e64d8bb2b8d864ebf8afedd21e5ca564393c291794",
+    "race": "200337f6c43b09671e580b1df6aea2cdc0196ee02779260e9881da07029e1cb6",
+    "religious_ideology": "633830ea87d569e5476895a93f68b8f686cb0dcae6d67a1091a9247c5c4c931d",
+}
+
+
+def _web(domain: str) -> Web:
+    return github(
+        "amazon-science/bold",
+        "3ad652c773f5d1e30d5f6f61657ed934d768ecad",
+        f"prompts/{domain}_prompt.json",
+        _HASHES[domain],
+    )
+
+
 def _bold(loader: Loader, domain: str) -> Iterator[tuple[str, str]]:
     """The first prompt of each entry, by group. HELM takes only the first, and adds a space to the one that is
     there."""
-    for row in loader.rows(Local(path=f"bold/prompts/{domain}_prompt.json")):
+    for row in loader.rows(Local(path=f"bold/prompts/{domain}_prompt.json"), _web(domain)):
         for group in row:
             if group in (FILE, LINE):
                 continue

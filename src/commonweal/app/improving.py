@@ -97,7 +97,9 @@ class EvalGuards:
     ) -> Evaluation:
         """What could be measured of one model. Raises what ``ask`` raises where nothing can be asked at all."""
         completer = await _Hub.probed(hub, ask, model, guarding.window)
-        wishes = Wishes(model=model, scenarios=guarding.names, max_instances=guarding.instances)
+        wishes = Wishes(
+            model=model, scenarios=guarding.names, max_instances=guarding.instances, confidence="none"
+        )
         spent = Spent()
         bench = assembling.bench(
             completer,

@@ -19,7 +19,7 @@ from commonweal.core.errors import NotAuthorized
 from commonweal.core.hashing import content_hash
 from commonweal.core.streaming import Ended, Event, Piece, Usage
 from commonweal.serve import catalogue
-from commonweal.serve.api import community, models
+from commonweal.serve.api import community, fine_tuning, models
 from commonweal.serve.api.context import Account, Serve
 from commonweal.serve.catalogue import ServedModel
 from commonweal.serve.community.parts import Community
@@ -130,7 +130,7 @@ def running(
     )
     app = FastAPI()
     app.state.serve = serve
-    for router in (community.router, models.router, *pages):
+    for router in (community.router, models.router, fine_tuning.router, *pages):
         app.include_router(router)
     with serving(app, lifespan="off") as url:
         yield CommunityHub(url=url, desk=desk, serve=serve, app=app)

@@ -6,6 +6,7 @@ import asyncio
 import random
 import string
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -106,7 +107,9 @@ class World:
         )
 
     def drive(self, improvement: str) -> None:
-        asyncio.run(self.improver().drive(improvement))
+        """As a process would that has nothing else to do. In a thread: a browser's test has an event loop."""
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            pool.submit(lambda: asyncio.run(self.improver().drive(improvement))).result()
 
     def train(self) -> None:
         """The fine-tuning jobs that are there, to their end."""
@@ -161,7 +164,7 @@ def preferring(gain: float) -> Callable[[Ask], Sequence[Step]]:
 
     def script(ask: Ask) -> Sequence[Step]:
         if ask.request.kind != "score":
-            return said(f"Surely {words(hash(ask.id), 6)}.")
+            return said(f"Surely {words(len(ask.id), 6)}.")
         ideal = ask.request.continuation.startswith(IDEAL)
         better = gain if ideal and ask.request.model.startswith("ft:") else 0.0
         noise = random.Random(ask.request.continuation).uniform(0, 0.1)
@@ -176,7 +179,7 @@ def improving_world(
     database: Database, blobs: Blobs, *, gain: float = 1.0, feedback: bool = True, pages: Sequence[Any] = ()
 ) -> Iterator[World]:
     publish(database, "small")
-    trainer, guards, clock = FakeTrainer(blobs), FakeGuards(), ManualClock(1000.0)
+    trainer, guards, clock = FakeTrainer(blobs), FakeGuards(), ManualClock(1.79e9)
     with running(
         database, blobs, clock=clock, parts=Community(guards=guards), trainer=trainer, pages=pages
     ) as hub:

@@ -27,12 +27,13 @@ def queue(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: After = None,
 ) -> dict[str, Any]:
-    """The queue, the oldest first, each with what was said."""
+    """The queue, the oldest first, each with what was said; and how many there are of each status."""
     operator(caller)
     with serve.database.transaction() as connection:
         found = reviews.queue(connection, status, limit=limit + 1, after=after)
         shown = [review_view(review) | _about(connection, review) for review in found[:limit]]
-    return listed(shown, more=len(found) > limit)
+        counts = reviews.counts(connection)
+    return listed(shown, more=len(found) > limit) | {"counts": counts}
 
 
 @router.post("/reviews/{review}", responses=documented(400, 401, 404, 409))
@@ -47,7 +48,8 @@ def decide(review: Id, body: Deciding, serve: ServeDep, caller: Caller) -> dict[
             gone = withdrawal.withdraw_feedback(connection, serve.blobs, (after.feedback,), now)
         if body.status == "refused" and after.message is not None:
             gone = withdrawal.withdraw_conversation(connection, serve.blobs, after.conversation, now)
-    return review_view(after) | {"datasets": list(gone)}
+        counts = reviews.counts(connection)
+    return review_view(after) | {"datasets": list(gone), "counts": counts}
 
 
 def _about(connection: sa.Connection, review: Review) -> dict[str, Any]:

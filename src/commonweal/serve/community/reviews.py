@@ -60,6 +60,13 @@ def queue(
     return tuple(_review(row) for row in connection.execute(ordered))
 
 
+def counts(connection: sa.Connection) -> dict[Status, int]:
+    """How many are in each state."""
+    statement = sa.select(reviews.c.status, sa.func.count().label("n")).group_by(reviews.c.status)
+    found: dict[Status, int] = {"pending": 0, "accepted": 0, "refused": 0}
+    return found | {row.status: row.n for row in connection.execute(statement)}
+
+
 def find(connection: sa.Connection, review: str) -> Review:
     """Raises NotFound."""
     row = connection.execute(sa.select(reviews).where(reviews.c.id == review).with_for_update()).first()

@@ -3,6 +3,8 @@
 import { Api, ApiError } from "./api.js";
 import { codeDialog, parametersDialog, sure, termsDialog, yoursDialog } from "./dialogs.js";
 import { $, element } from "./dom.js";
+import { improveDialog } from "./improve.js";
+import { reviewDialog } from "./review.js";
 import { keep, key, parameters, read } from "./settings.js";
 import { Shelf } from "./shelf.js";
 import { Speech } from "./speech.js";
@@ -21,7 +23,8 @@ class Chat {
     this.asking = null; // the AbortController of the answer that is being made
     this.parent = undefined; // where the next message goes, if not at the end
     this.begin();
-    for (const dialog of [parametersDialog, termsDialog, codeDialog, yoursDialog]) dialog(this);
+    const dialogs = [parametersDialog, termsDialog, codeDialog, yoursDialog, improveDialog, reviewDialog];
+    for (const dialog of dialogs) dialog(this);
   }
 
   // Who is in.
@@ -34,6 +37,7 @@ class Chat {
     $("door").hidden = true;
     $("room").hidden = false;
     $("account").textContent = terms.account;
+    for (const id of ["open-improve", "open-review"]) $(id).hidden = !terms.operator;
     this.fillModels();
     this.settingsChanged();
     await this.listConversations();
@@ -43,6 +47,12 @@ class Chat {
   leave() {
     key.forget();
     location.reload();
+  }
+
+  // After one was promoted.
+  async refreshModels() {
+    this.models = (await this.api.get("models")).data;
+    this.fillModels();
   }
 
   fillModels() {

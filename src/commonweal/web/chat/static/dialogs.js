@@ -122,8 +122,10 @@ export function yoursDialog(chat) {
   });
 }
 
-// Whether the user means it.
-export function sure(title, text) {
+// Whether the user means it. `no` and `yes` are what the buttons say.
+export function sure(title, text, { no = "Keep", yes = "Delete" } = {}) {
+  $("sure-no").textContent = no;
+  $("sure-yes").textContent = yes;
   $("sure-title").textContent = title;
   $("sure-text").textContent = text;
   $("sure").returnValue = "no";

@@ -49,7 +49,7 @@ def test_connecting_twice_migrates_once(database: Database, database_url: str) -
     other = connect(database_url)
     with other.transaction() as connection:
         assert connection.execute(sa.text("select version_num from alembic_version")).scalars().all() == [
-            "0009"
+            "0010"
         ]
     other.close()
 

@@ -38,11 +38,14 @@ FOLD = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """``speed`` in amount a second, ``upload`` in bytes a second; the rest is what happens to it, and when."""
+    """``speed`` in amount a second, ``upload`` and ``download`` in bytes a second; the rest is what happens to it, and
+    when. One that ``stalls`` takes units and keeps its leases, and hands nothing in."""
 
     id: str
     speed: float
     upload: float = 2e6
+    download: float = 2e6
+    stalls: bool = False
     joins: float = 0.0
     dies: float = math.inf
     leaves: float = math.inf
@@ -61,6 +64,7 @@ class SimulatedJob:
     amount: Amount
     units: int | None = None
     upload_bytes: float = 1e6
+    download_bytes: float = 0.0
     from_: float = 0.0
 
     @property
@@ -75,6 +79,7 @@ class Unit:
     attempt: int = 0
     leased_at: float = 0.0
     member: str | None = None
+    waited_until: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +128,8 @@ class SimulatedPool:
         self.now = 0.0
         self._random = random.Random(seed)
         self._rates: dict[str, dict[str, float]] = {m: {} for m in self.machines}
+        self._measured: set[str] = set()
+        self._missed: dict[str, int] = dict.fromkeys(self.machines, 0)
         self._groups: dict[str, set[tuple[str, str]]] = {m: set() for m in self.machines}
         self._open: dict[str, _Open] = {}
         self._busy: dict[str, int] = dict.fromkeys(self.jobs, 0)
@@ -180,6 +187,9 @@ class SimulatedPool:
             reputation=0.5,
             rates=self._rates[member],
             groups=frozenset(groups),
+            upload=self.machines[member].upload if member in self._measured else None,
+            download=self.machines[member].download if member in self._measured else None,
+            missed=self._missed[member],
         )
         self.decisions += 1
         offers = choose(facts, [u.facts for _, u in found.values()], self._busy, self.now)
@@ -212,10 +222,16 @@ class SimulatedPool:
             if open_.started is None:
                 open_.started = self.now
                 self._at(open_.pickup_until, self._hurry, job, open_)
+        if offer.waited_until is not None:
+            unit.waited_until = offer.waited_until
+            self._at(offer.waited_until, self._look, job, open_)
+        if machine.stalls:
+            return
         speed = machine.speed_at(self.now)
-        computed = min(offer.amount / speed, offer.seconds)
-        done = max(1, min(offer.amount, int(speed * computed)))
-        finished = self.now + computed
+        fetching = self.jobs[job].download_bytes / machine.download
+        computed = min(offer.amount / speed, max(1 / speed, offer.seconds - fetching))
+        done = max(1, min(offer.amount, int(speed * computed + 1e-6)))
+        finished = self.now + fetching + computed
         sent = finished + self.jobs[job].upload_bytes / machine.upload
         if machine.dies <= sent:
             self._at(machine.dies + LEASE, self._lost, job, open_, unit)
@@ -229,6 +245,8 @@ class SimulatedPool:
         rates = self._rates[handed.member]
         if unit.status == "leased" and unit.member == handed.member:
             rates[job] = smoothed(rates.get(job), handed.done / handed.computed)
+            self._measured.add(handed.member)
+            self._missed[handed.member] = 0
             unit.status = "submitted"
             self._end_lease(job, open_)
             open_.round.handed.append(handed)
@@ -328,18 +346,31 @@ class SimulatedPool:
                 self._ask(member)
 
     def _look(self, job: str, open_: _Open) -> None:
-        if self._open.get(job) is not open_ or (open_.leased and self.now < open_.deadline):
+        if self._open.get(job) is not open_:
             return
-        units = [Progress(status=u.status, pickup_until=u.facts.pickup_until) for u in open_.units]  # type: ignore[arg-type]
+        waited = sum(u.status == "leased" and self.now < u.waited_until for u in open_.units)
+        if waited and self.now < open_.deadline:
+            return
+        units = [
+            Progress(status=u.status, pickup_until=u.facts.pickup_until, deadline=u.waited_until)  # type: ignore[arg-type]
+            for u in open_.units
+        ]
         quorum = max(1, len(units) // 2)
         if decide(units, quorum=quorum, deadline=open_.deadline, now=self.now) == "fold":
             for unit in open_.units:
                 if unit.status == "leased":
                     self._end_lease(job, open_)
+                    self._miss(unit)
                 unit.status = "folded" if unit.status == "submitted" else "dropped"
             open_.round.folded = self.now
             del self._open[job]
             self._at(self.now + FOLD, self._plan, job)
+
+    def _miss(self, unit: Unit) -> None:
+        if unit.facts.group and unit.member and self.now >= unit.leased_at + unit.facts.amount.target_seconds:
+            self._missed[unit.member] += 1
+        if unit.member and self.machines[unit.member].stalls:
+            self._at(self.now + FOLD, self._ask, unit.member)
 
 
 def _replaced(facts: UnitFacts, *, deadline: float, prefers: str | None = None) -> UnitFacts:

@@ -352,11 +352,18 @@ def test_an_announced_size_that_is_not_true(fuzzed: Any, keys: dict[str, str]) -
 def test_claims_beyond_belief_do_not_spread(fuzzed: Any, keys: dict[str, str]) -> None:
     """Speeds stay finite whatever a member claims: the planner reads them."""
     transfers = {"up_bytes": 2**53, "up_seconds": 5e-324, "down_bytes": 2**53, "down_seconds": 1e-300}
+    data = b"believe me" * 10_000
+    name = hashlib.sha256(data).hexdigest()
     with fuzzed.client(keys["member"]) as client:
-        assert client.post("/heartbeat", json={"state": "idle", "transfers": transfers}).status_code == 200
+        where = {"offset": 0, "size": len(data)}
+        assert client.patch(f"/uploads/{name}", params=where, content=data).status_code == 200
+        assert client.get(f"/blobs/{name}").content == data
+        for slow in (transfers, transfers | {"up_seconds": 1e7, "down_seconds": 1e7}):
+            assert client.post("/heartbeat", json={"state": "idle", "transfers": slow}).status_code == 200
     rows = [m for m in fuzzed.admin.get("/members").json() if m["upload"] is not None]
     assert rows
-    assert all(0 < m["upload"] <= 1e11 and 0 < m["download"] <= 1e11 for m in rows)
+    assert all(1.0 < m["upload"] <= 1e11 for m in rows)
+    assert all(1.0 < m["download"] <= 1e11 for m in rows if m["download"] is not None)
 
 
 def test_a_broken_request_line_does_not_stop_the_hub(fuzzed: Any) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from commonweal.core.work import Amount
 from commonweal.pool.scheduler import (
+    MISSED_TOO_OFTEN,
     MemberFacts,
     Offer,
     Progress,
@@ -111,6 +112,46 @@ def test_ten_times_slower_is_asked_for_a_tenth() -> None:
 
     assert asked(5.0) == 300
     assert asked(0.5) == 30
+
+
+MOVING = replace(AMOUNT, up_bytes=1e6, down_bytes=5e5, transfer_seconds=6.0)
+
+
+@pytest.mark.parametrize(
+    ("upload", "download", "amount", "seconds"),
+    [
+        (None, None, 60, 72.0),  # never measured: as the typical member
+        (None, 1e6, 60, 72.0),
+        (2e5, 5e5, 60, 73.2),  # the typical member, and the second that it fetches for
+        (1e9, 1e9, 65, 79.2),  # a fast link leaves nearly 66 s to compute
+        (5e4, 5e5, 45, 55.2),  # 21 s to move instead of 6
+        (1e4, 1e4, 15, 78.0),  # but a quarter of the time is left to everybody
+        (1e-3, 1e-3, 15, 300.0),
+    ],
+)
+def test_who_moves_its_bytes_for_longer_is_asked_for_less(
+    upload: float | None, download: float | None, amount: int, seconds: float
+) -> None:
+    member = replace(MEMBER, rates={"j": 1.0}, upload=upload, download=download)
+    (offer,) = choose(member, [replace(UNIT, amount=MOVING)], {}, NOW)
+    assert (offer.amount, offer.seconds) == (amount, pytest.approx(seconds, rel=1e-3))
+
+
+@pytest.mark.parametrize(
+    ("group", "facts", "until"),
+    [
+        ("g", {}, None),
+        ("g", {"upload": 5e4, "download": 5e5}, None),  # it can be done with the others
+        ("g", {"upload": 1e4, "download": 1e6}, NOW + 66),  # it cannot, whatever little it is asked for
+        ("", {"upload": 1e4, "download": 1e6}, None),  # nobody waits
+        ("g", {"missed": MISSED_TOO_OFTEN - 1}, None),
+        ("g", {"missed": MISSED_TOO_OFTEN}, NOW + 66),
+    ],
+)
+def test_who_is_late_anyhow_is_not_waited_for(group: str, facts: dict[str, Any], until: float | None) -> None:
+    member = replace(MEMBER, rates={"j": 1.0}, **facts)
+    (offer,) = choose(member, [replace(UNIT, group=group, amount=MOVING)], {}, NOW)
+    assert offer.waited_until == until
 
 
 def test_its_own_units_come_first_then_the_job_with_fewest_at_work_then_the_oldest() -> None:

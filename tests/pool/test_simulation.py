@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 
 from simulated_pool import LEASE, PICKUP, Machine, Round, SimulatedJob, SimulatedPool
 
 from commonweal.core.work import Amount
-from commonweal.pool.scheduler import patience
+from commonweal.pool.scheduler import MISSED_TOO_OFTEN, patience
 
 TARGET = 60.0
 AMOUNT = Amount(least=1, most=10**6, first=50, target_seconds=TARGET)
@@ -45,6 +46,63 @@ def test_fast_and_slow_finish_together_once_measured() -> None:
     speeds = {m: machine.speed for m, machine in pool.machines.items()}
     assert max(done.values()) > 50 * min(done.values()), "the fast do more, not the same sooner"
     assert all(abs(done[m] - speeds[m] * TARGET) <= 0.1 * speeds[m] * TARGET + 1 for m in done)
+
+
+TRANSFER = 6.0
+MOVING = SimulatedJob(
+    id="train",
+    amount=replace(AMOUNT, up_bytes=1e6, down_bytes=1e6, transfer_seconds=TRANSFER),
+    upload_bytes=1e6,
+    download_bytes=1e6,
+)
+
+
+def behind_links(number: int, *, slowest: float, seed: int = 1) -> list[Machine]:
+    """Machines whose two transfers take from 2 to ``slowest`` seconds."""
+    drawn = random.Random(seed)
+    both = [drawn.uniform(2.0, slowest) for _ in range(number)]
+    return [
+        Machine(id=m.id, speed=m.speed, upload=2e6 / each, download=2e6 / each)
+        for m, each in zip(machines(number, seed=seed), both, strict=True)
+    ]
+
+
+def test_fast_and_slow_links_finish_together_once_measured() -> None:
+    """Who takes up to 40 s to move its bytes computes for less, and hands in when the others do."""
+    pool = SimulatedPool(behind_links(300, slowest=40.0), [MOVING])
+    pool.run(700)
+    measured = [r for r in pool.rounds["train"] if r.folded < 700][1:]
+    assert len(measured) >= 7
+    for each in measured:
+        arrived = [h.at - each.opened for h in each.handed]
+        assert len(arrived) == 300
+        assert max(arrived) < 1.05 * (TARGET + TRANSFER)
+        # Whole units of amount: the slowest machine does one a second.
+        assert min(arrived) > TARGET + TRANSFER - 2.0
+
+
+def test_links_that_are_not_known_make_everybody_wait() -> None:
+    """The test above can fail: the same members, if the links were not part of what is asked for."""
+    blind = replace(MOVING, amount=AMOUNT)
+    pool = SimulatedPool(behind_links(300, slowest=40.0), [blind])
+    pool.run(700)
+    measured = [r for r in pool.rounds["train"] if r.folded < 700][1:]
+    assert max(h.at - each.opened for each in measured for h in each.handed) > TARGET + 30
+
+
+def test_a_hopeless_link_and_a_member_that_hands_nothing_in_hold_up_few_rounds() -> None:
+    crowd = behind_links(100, slowest=10.0)
+    hopeless = Machine(id="hopeless", speed=50.0, upload=1e3, download=1e6)
+    stalling = Machine(id="stalling", speed=50.0, stalls=True)
+    pool = SimulatedPool([*crowd, hopeless, stalling], [MOVING])
+    pool.run(1500)
+    folded = [r for r in pool.rounds["train"] if r.folded < 1500]
+    together = TARGET + TRANSFER
+    held_up = [r for r in folded if took(r) > 1.05 * together]
+    assert 1 <= len(held_up) <= MISSED_TOO_OFTEN + 1
+    assert len(folded) >= 15
+    for each in folded[1:]:
+        assert len(each.handed) >= 100, "nobody else loses anything"
 
 
 def test_the_pool_is_busy_nearly_all_the_time() -> None:

@@ -19,19 +19,44 @@ from commonweal.core.ids import JobId, MemberId
 
 Json = dict[str, Any]
 
+LEAST_COMPUTING, MOST_COMPUTING = 0.25, 2.0
+"""What a slow or a fast link may make of the target time."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Amount:
     """How much of a unit one member is asked to do, in the unit's own measure (inner steps, tokens, rows).
 
-    The scheduler asks for ``rate * target_seconds`` where ``rate`` is the member's measured speed at this kind
+    The scheduler asks for ``rate * computing(...)`` where ``rate`` is the member's measured speed at this kind
     of work, kept within ``least`` and ``most``; a member without a measured speed is asked for ``first``.
+    ``up_bytes`` and ``down_bytes`` are what the unit has a member move, and ``transfer_seconds`` how long that takes
+    the typical one, who computes for ``target_seconds``.
     """
 
     least: int
     most: int
     first: int
     target_seconds: float
+    up_bytes: float = 0.0
+    down_bytes: float = 0.0
+    transfer_seconds: float = 0.0
+
+    def moving(self, upload: float | None, download: float | None) -> float:
+        """Seconds that the bytes take over a link of so many bytes a second; the typical time where it is not
+        measured."""
+        if not upload or not download:
+            return self.transfer_seconds
+        return self.up_bytes / upload + self.down_bytes / download
+
+    def computing(self, moving: float) -> float:
+        """Seconds left to compute for whom the bytes take ``moving`` seconds, so that it is done when the others are.
+
+        >>> amount = Amount(least=1, most=99, first=9, target_seconds=60.0, transfer_seconds=3.0)
+        >>> [amount.computing(moving) for moving in (1.0, 3.0, 23.0, 500.0)]
+        [62.0, 60.0, 40.0, 15.0]
+        """
+        left = self.target_seconds + self.transfer_seconds - moving
+        return min(max(left, LEAST_COMPUTING * self.target_seconds), MOST_COMPUTING * self.target_seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

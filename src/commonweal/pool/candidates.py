@@ -81,9 +81,10 @@ def _candidates() -> sa.Select[Any]:
 
 
 _CANDIDATES = _candidates()
-_STANDING = sa.select(members.c.reputation, members.c.memory_limit, members.c.roles).where(
-    members.c.id == _MEMBER
-)
+_STANDING = sa.select(
+    members.c.reputation, members.c.memory_limit, members.c.roles, members.c.upload, members.c.download,
+    members.c.missed,
+).where(members.c.id == _MEMBER)  # fmt: skip
 _SPEEDS = sa.select(rates.c.job, rates.c.rate).where(
     rates.c.member == _MEMBER,
     rates.c.job == _AMONG,
@@ -131,6 +132,9 @@ def member_facts(
         reputation=row.reputation,
         rates={r.job: r.rate for r in connection.execute(_SPEEDS, wanted)},
         groups=frozenset((r.job, r.group) for r in groups if r.group),
+        upload=row.upload,
+        download=row.download,
+        missed=row.missed,
     )
 
 

@@ -224,8 +224,28 @@ def _ready(connection: sa.Connection, row: sa.Row[Any], now: float) -> bool:
                 jobs.update().where(jobs.c.id == row.id).values(plan=row.plan | {"hurried": True})
             )
         return False
+    _note_missed(connection, row.id, now)
     _withdraw(connection, row.id, ["queued", "leased"])
     return True
+
+
+def _note_missed(connection: sa.Connection, job_id: str, now: float) -> None:
+    """Count it for whoever had all the time that its unit was to take, and has not handed it in."""
+    took = units.c.leased_at + units.c.amount["target_seconds"].as_float()
+    late = sa.select(units.c.member).where(
+        units.c.job == job_id, units.c.status == "leased", units.c.group != "", took <= now
+    )
+    mine = (
+        sa.select(members.c.id)
+        .where(members.c.id.in_(late))
+        .order_by(members.c.id)
+        .with_for_update(key_share=True)
+    )
+    found = connection.execute(mine).scalars().all()
+    if found:
+        connection.execute(
+            members.update().where(members.c.id.in_(found)).values(missed=members.c.missed + 1)
+        )
 
 
 def _storable(message: str) -> str:

@@ -147,6 +147,11 @@ def submit(
         "amount_done": body.amount_done,
         "seconds": body.seconds,
     }
+    missed = connection.scalar(
+        sa.select(members.c.missed)
+        .where(members.c.id == member, members.c.missed > 0)
+        .with_for_update(key_share=True)
+    )
     done = connection.execute(
         units.update()
         .where(_held(member, unit, body.fence))
@@ -156,6 +161,8 @@ def submit(
     if done is None:
         return _already_handed_in(connection, member, unit, body.fence)
     quota.forget(connection, body.blobs.values())
+    if missed:
+        connection.execute(members.update().where(members.c.id == member).values(missed=0))
     _measure_rate(connection, member, done, body, now)
     notice(connection, done.job)
     return wire.Submitted(duplicate=False)
@@ -345,6 +352,7 @@ def _take(
             attempt=units.c.attempt + 1,
             leased_at=now,
             leased_until=now + ttl,
+            deadline=sa.func.least(units.c.deadline, sa.cast(offer.waited_until, sa.Double)),
         )
         .returning(units)
     ).one()

@@ -1,8 +1,9 @@
 """Who gets what: pure decisions over facts, without a database, a network or a clock.
 
-A member's facts are measured by the hub (speed at this job, link, reputation, the memory it ran out of), never
-claimed. ``choose`` ranks the queued units for one member that asks; ``decide`` says whether a group of units
-is to be folded now. Both are called inside short transactions and by the simulated pool alike.
+A member's facts are what the hub measured (link, reputation, the memory it ran out of), and its speed at a job, of
+which its own word is taken only within what the hub saw. ``choose`` ranks the queued units for one member that
+asks; ``decide`` says whether a group of units is to be folded now. Both are called inside short transactions and by
+the simulated pool alike.
 """
 
 from __future__ import annotations
@@ -14,13 +15,20 @@ from typing import Literal
 
 from commonweal.core.work import Amount
 
+_ROUNDING = 1e-6  # three steps that take all of the time are three
+
+MISSED_TOO_OFTEN = 3
+"""Groups in a row that were folded without what a member had been lent: from then on it is not waited for."""
+
 UnitStatus = Literal["queued", "leased", "submitted", "folded", "dropped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberFacts:
     """``memory`` is what is free now, in bytes, and below what it ever failed on; ``rates`` is by job;
-    ``groups`` holds (job, group) of every group in which it already has or had a unit."""
+    ``groups`` holds (job, group) of every group in which it already has or had a unit. ``upload`` and ``download``
+    are bytes a second, None before they are measured; ``missed`` is how many groups in a row were folded without what
+    it had been lent."""
 
     id: str
     roles: frozenset[str]
@@ -29,6 +37,9 @@ class MemberFacts:
     reputation: float
     rates: Mapping[str, float]
     groups: frozenset[tuple[str, str]]
+    upload: float | None = None
+    download: float | None = None
+    missed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +61,13 @@ class UnitFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """Unit ``unit``, ``amount`` of it, to be handed in after ``seconds`` at the latest."""
+    """Unit ``unit``, ``amount`` of it, to be handed in after ``seconds`` at the latest. Its group waits for it until
+    ``waited_until``, if not for longer than for any (None)."""
 
     unit: str
     amount: int
     seconds: float
+    waited_until: float | None = None
 
 
 def choose(
@@ -84,20 +97,34 @@ def _allowed(member: MemberFacts, unit: UnitFacts, now: float) -> bool:
 
 
 def _offer(member: MemberFacts, unit: UnitFacts, now: float) -> Offer | None:
-    """As much as the member can do in the target time, or in what is left before the deadline."""
+    """As much as the member can do in the time that its link leaves it, or in what is left before the deadline."""
     amount, rate = unit.amount, member.rates.get(unit.job)
     left = unit.deadline - now
     if left <= 0:
         return None
+    moving = amount.moving(member.upload, member.download)
+    computing = amount.computing(moving)
+    # Who computes fetches first, and its time runs from the lease on.
+    fetching = amount.down_bytes / member.download if member.upload and member.download else 0.0
+    seconds = min(left, patience(computing + fetching))
+    until = _waited_until(member, unit, computing + moving, now)
     if rate is None or rate <= 0:
-        return Offer(unit=unit.id, amount=amount.first, seconds=min(left, patience(amount.target_seconds)))
-    asked = int(min(rate * min(amount.target_seconds, left), amount.most))
+        return Offer(unit=unit.id, amount=amount.first, seconds=seconds, waited_until=until)
+    asked = int(min(rate * min(computing, left) + _ROUNDING, amount.most))
     if asked < amount.least:
         asked = amount.least
         if asked / rate > left:
             return None
-    seconds = min(left, patience(amount.target_seconds))
-    return Offer(unit=unit.id, amount=asked, seconds=seconds)
+    return Offer(unit=unit.id, amount=asked, seconds=seconds, waited_until=until)
+
+
+def _waited_until(member: MemberFacts, unit: UnitFacts, needs: float, now: float) -> float | None:
+    """Until when the others may have to wait for the member's part of a group. Not longer than they compute themselves
+    for whom a part that it can hand in comes too late, so slow is its link, and for whom has let them wait in vain
+    again and again. What it does hand in by then counts."""
+    together = unit.amount.target_seconds + unit.amount.transfer_seconds
+    late = needs > patience(together) or member.missed >= MISSED_TOO_OFTEN
+    return now + together if unit.group and late else None
 
 
 def patience(target_seconds: float) -> float:

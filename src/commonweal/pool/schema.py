@@ -44,10 +44,22 @@ members = sa.Table(
     sa.Column("reputation", sa.Double, nullable=False, server_default="0.5"),
     sa.Column("accepted", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("refused", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("missed", sa.Integer, nullable=False, server_default="0", doc="groups in a row, see scheduler"),
     sa.Column("request_id", sa.Text, nullable=False, unique=True),
     sa.Column("owner", sa.Text, nullable=False, server_default="", doc="the account whose key registered it"),
     sa.Column("trusted", sa.Boolean, nullable=False, server_default="false", doc="the operator's word"),
     sa.Index("ix_members_last_seen", "last_seen"),
+)
+
+transfers = sa.Table(
+    "transfers",
+    metadata,
+    sa.Column("member", sa.Text, sa.ForeignKey("members.id"), primary_key=True),
+    sa.Column("up_bytes", sa.BigInteger, nullable=False, server_default="0", doc="that the store has"),
+    sa.Column("up_since", _TIME, doc="when the first of them were announced"),
+    sa.Column("down_bytes", sa.BigInteger, nullable=False, server_default="0", doc="sent, or pointed to"),
+    sa.Column("down_seconds", sa.Double, nullable=False, server_default="0", doc="that sending took"),
+    sa.Column("down_since", _TIME, doc="when the first of them were asked for"),
 )
 
 rates = sa.Table(

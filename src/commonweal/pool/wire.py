@@ -89,8 +89,8 @@ class Registered(Body):
 
 
 class Transfers(Body):
-    """Bytes and seconds of a member's transfers since it last said so, as the member measured them. Only used
-    where the hub cannot see the transfer itself (pre-signed URLs)."""
+    """Bytes and seconds of a member's transfers since it last said so, as the member measured them. Used only where
+    the hub cannot time a transfer itself, and within what it saw of it (:mod:`~commonweal.pool.links`)."""
 
     up_bytes: Count = 0
     up_seconds: Seconds = 0

@@ -17,18 +17,30 @@ import numpy as np
 from commonweal.core.blobs import Blobs
 from commonweal.core.hashing import BlobHash
 from commonweal.core.ids import JobId
-from commonweal.core.work import Fold, JobFactory, Json, MemberView, Needs, Payment, Plan, Result, WorkUnit
+from commonweal.core.work import (
+    Amount,
+    Fold,
+    JobFactory,
+    Json,
+    MemberView,
+    Needs,
+    Payment,
+    Plan,
+    Result,
+    WorkUnit,
+)
 from commonweal.data.windows import mix, next_start
 from commonweal.train.assignment import Assignment
 from commonweal.train.chain import Update
 from commonweal.train.codecs import Vector, make_codec
 from commonweal.train.folding import OuterState, fold_round
 from commonweal.train.judge import Judged, LossAt, accepted, judge, median_rms
+from commonweal.train.pace import deadline_after, worth
 from commonweal.train.schedule import outer_options
 from commonweal.train.spec import UNIT_KIND, JobSpec
 from commonweal.train.state import CHAIN_LENGTH, Checkpoint, TrainState
 from commonweal.train.summary import losses_after, record_of, totals_after
-from commonweal.train.terms import choose_amount, choose_terms, deadline_after, outer_schedule
+from commonweal.train.terms import choose_amount, choose_terms, outer_schedule, usual_amount
 from commonweal.train.vectors import Vectors
 
 USUAL_ROUNDS = 5
@@ -76,11 +88,16 @@ class TrainJob:
     def plan(self, state: Json, members: Sequence[MemberView], now: float) -> Plan | None:
         """One unit for every chosen member, or None while there are too few members."""
         before, rounds = TrainState.from_json(state), self._settings.rounds
-        chosen = _chosen(before, members, rounds.max_members)
+        usual = usual_amount(self._settings, before, members, self._spec.parameters)
+        chosen = _chosen(before, members, rounds.max_members, usual)
         if len(chosen) < rounds.min_members:
             return None
         terms = choose_terms(self._settings, before, chosen, self._fragments)
-        amount = choose_amount(rounds, terms.inner_steps, chosen)
+        amount = choose_amount(rounds, terms, chosen)
+        # With overlap the bytes travel while the next steps are taken: they take no time from computing.
+        lent = (
+            replace(amount, up_bytes=0.0, down_bytes=0.0, transfer_seconds=0.0) if rounds.overlap else amount
+        )
         first = Assignment(
             worker=self._spec.worker,
             round=before.round,
@@ -111,14 +128,14 @@ class TrainJob:
                     key=unit.key,
                     kind=UNIT_KIND,
                     payload=unit.to_json(),
-                    amount=amount,
+                    amount=lent,
                     needs=Needs(role="train", memory_bytes=self._spec.memory_bytes),
                     group=f"r{before.round:06d}.{before.attempt}",
                     prefers=member.id,
                 )
                 for unit, member in zip(units, chosen, strict=True)
             ),
-            deadline=now + deadline_after(terms, amount, chosen),
+            deadline=now + deadline_after(amount, chosen),
             quorum=min(rounds.quorum, len(chosen)),
         )
 
@@ -348,10 +365,11 @@ def job_factory(blobs: Blobs, make_scorer: Callable[[JobSpec], Scorer] | None = 
     return make
 
 
-def _chosen(state: TrainState, members: Sequence[MemberView], most: int) -> list[MemberView]:
+def _chosen(state: TrainState, members: Sequence[MemberView], most: int, usual: Amount) -> list[MemberView]:
     """Who gets a unit, in the order of their ids. Those who contributed last come first, as they have the
-    weights and the optimizer's state; then the trusted, then the fast."""
+    weights and the optimizer's state; then the trusted, then those who get most done in a round, by their speed and
+    the time that their links leave them."""
     ranked = sorted(
-        members, key=lambda m: (-state.seen.get(m.id, -1), -round(m.reputation, 2), -(m.rate or 0.0), m.id)
+        members, key=lambda m: (-state.seen.get(m.id, -1), -round(m.reputation, 2), -worth(m, usual), m.id)
     )
     return sorted(ranked[:most], key=lambda m: m.id)

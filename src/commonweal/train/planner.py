@@ -16,7 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import log2
-from statistics import median
+from statistics import fmean, median
+
+from commonweal.core.work import Amount
+from commonweal.train.pace import typical
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +152,8 @@ class Situation:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """One way to communicate and what it comes to. ``fragments=1`` waits for the update; more send a fragment at
-    a time while the next inner steps run. ``slowdown`` is the time to the same loss, against computing alone."""
+    a time while the next inner steps run. ``share`` is how much of the members' time is not computing, and
+    ``slowdown`` the time to the same loss, against computing alone."""
 
     codec: str
     stretch: int
@@ -180,13 +184,16 @@ def plan_communication(
     """The least harmful choice whose waiting is within the share; the quickest to the same loss where there is none,
     where that would take much longer, and while the weights are young."""
     # Where the job sets the seconds, a longer H changes nothing.
-    stretches = [s for s in (1, 2, 4, 8, 16) if s <= options.most_stretch and not (situation.seconds and s > 1)]
+    stretches = [
+        s for s in (1, 2, 4, 8, 16) if s <= options.most_stretch and not (situation.seconds and s > 1)
+    ]
     fragments = [f for f in (1, 2, 4, 8, 16) if f <= options.most_fragments]
     choices = [
         evaluate_choice(situation, options, cost, stretch, parts)
         for cost, stretch, parts in product(costs, stretches, fragments)
     ]
-    best = min(choices, key=lambda c: (c.slowdown, c.bytes_up, c.fragments))
+    # No measurement tells a millionth: of what is as quick, the fewest bytes.
+    best = min(choices, key=lambda c: (round(c.slowdown, 6), c.bytes_up, c.fragments))
     fitting = [c for c in choices if c.share <= options.share]
     if fitting and not situation.young:
         gentle = min(fitting, key=lambda c: (c.harm, c.bytes_up, c.fragments))
@@ -205,33 +212,46 @@ def plan_communication(
 def evaluate_choice(
     situation: Situation, options: PlannerOptions, cost: CodecCost, stretch: int, fragments: int
 ) -> Choice:
-    """What one way to communicate comes to. All compute for the same time, and wait for the slowest link."""
+    """What one way to communicate comes to: how much of the members' time is left for computing."""
     millions = situation.parameters / 1e6
     size = cost.bytes_per_parameter * situation.parameters
-    slowest_up = min(member.upload for member in situation.members)
-    slowest_down = min(member.download for member in situation.members)
-    computing = situation.computing(stretch, fragments)
     coding = millions * (cost.encode_seconds_per_million + cost.decode_seconds_per_million)
-    transfer = size / slowest_up + size / slowest_down + situation.fold_seconds
+    transfers = [size / member.upload + size / member.download for member in situation.members]
+    computing = situation.computing(stretch, fragments)
     if fragments == 1:
-        waiting = transfer + coding + options.latency_seconds
+        computed, done = _together(situation, computing, transfers)
+        round_seconds = done + situation.fold_seconds + coding + options.latency_seconds
     else:  # every fragment has the time of H / fragments steps to travel; only what is longer is waited for
-        late = transfer / fragments + options.latency_seconds - computing / fragments
-        waiting = coding + fragments * max(0.0, late)
+        slowest = max(transfers) + situation.fold_seconds
+        late = slowest / fragments + options.latency_seconds - computing / fragments
+        computed = computing
+        round_seconds = computing + coding + fragments * max(0.0, late)
     seldom = options.doubling_harm * log2(stretch) + options.overlap_harm * (fragments > 1)
     harm = (cost.harm + seldom) * (options.young_times if situation.young else 1.0)
     return Choice(
         codec=cost.name,
         stretch=stretch,
         fragments=fragments,
-        share=waiting / (waiting + computing),
-        waiting_seconds=waiting,
-        round_seconds=waiting + computing,
+        share=1 - computed / round_seconds,
+        waiting_seconds=round_seconds - computed,
+        round_seconds=round_seconds,
         bytes_up=size,
         bytes_down=size,
         harm=harm,
-        slowdown=(1 + waiting / computing) * (1 + options.steps_per_loss * harm),
+        slowdown=round_seconds / computed * (1 + options.steps_per_loss * harm),
     )
+
+
+def _together(situation: Situation, target: float, transfers: Sequence[float]) -> tuple[float, float]:
+    """(seconds that a member computes on the mean, seconds until the last is done) where whoever has a slow link
+    computes less, so that all are done together (:meth:`~commonweal.core.work.Amount.computing`)."""
+    amount = Amount(least=1, most=1, first=1, target_seconds=target, transfer_seconds=typical(transfers))
+    computed = [
+        # One step is the least, and who needs longer for it than anybody waits is not lent one.
+        max(amount.computing(moving), min(member.step_seconds, target))
+        for member, moving in zip(situation.members, transfers, strict=True)
+    ]
+    return fmean(computed), max(map(sum, zip(computed, transfers, strict=True)))
 
 
 def _why_not(situation: Situation, options: PlannerOptions, some_fit: bool) -> str:

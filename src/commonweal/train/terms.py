@@ -7,26 +7,23 @@ settings allow it and there is something measured to plan with.
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from commonweal.core.work import Amount, MemberView
 from commonweal.train.config import RoundSettings, TrainSettings
 from commonweal.train.outer import OuterOptions
+from commonweal.train.pace import amount_of, reckoned_with, typical_rate
 from commonweal.train.planner import CODEC_COSTS, MemberSpeed, PlannerOptions, Situation, plan_communication
 from commonweal.train.schedule import OuterSchedule, SyncOptions, inner_steps
 from commonweal.train.state import TrainState
-
-FIRST_SECONDS = 300.0
-"""How long a round may compute before any speed is known."""
 
 PLANNED_FRAGMENTS = (1, 2, 4, 8)
 
 Fragments = Mapping[int, Sequence[tuple[int, int]]]
 """The parts ``(start, stop)`` of the vector, by how many there are."""
 
-_MOST_TIMES_TYPICAL = 4
+_USUAL_CODEC = "int4"
 _LATENCY_SECONDS = 0.05
 
 
@@ -64,11 +61,10 @@ def choose_terms(
 ) -> RoundTerms:
     """The terms of the round that ``state`` is before, for these members (at least one)."""
     rounds, total = settings.rounds, total_steps(settings, state, len(members))
-    sync = SyncOptions(first=rounds.first_inner_steps, last=rounds.last_inner_steps, growth=rounds.growth)
-    steps = max(1, inner_steps(state.step, total, sync))
-    parameters = fragments[1][0][1]
+    steps, parameters = _scheduled(settings, state, total), fragments[1][0][1]
     young = state.step < rounds.growth * total
-    choice = _planned(rounds, members, steps, parameters, young)
+    reckoned = reckoned_with(members, usual_amount(settings, state, members, parameters))
+    choice = _planned(rounds, reckoned, steps, parameters, young, rate=typical_rate(members))
     parts = fragments[choice.fragments if choice.fragments in fragments else 1]
     steps = max(1, min(steps * choice.stretch, max(1, total - state.step)) // choice.split)
     start, stop = parts[state.round % len(parts)]
@@ -96,29 +92,38 @@ def outer_schedule(rounds: RoundSettings) -> OuterSchedule:
     )
 
 
-def choose_amount(rounds: RoundSettings, steps: int, members: Sequence[MemberView]) -> Amount:
-    """How many steps to ask of whom. The median member is asked for the typical ``steps`` and the others for
-    what they can do in the same time."""
-    rate = typical_rate(members)
-    seconds = rounds.seconds or (steps / rate if rate else FIRST_SECONDS)
-    return Amount(least=1, most=_MOST_TIMES_TYPICAL * steps, first=steps, target_seconds=seconds)
-
-
-def typical_rate(members: Sequence[MemberView]) -> float:
-    """The median member's inner steps a second; 0 before any is measured."""
-    rates = [m.rate for m in members if m.rate]
-    return statistics.median(rates) if rates else 0.0
-
-
-def deadline_after(terms: RoundTerms, amount: Amount, members: Sequence[MemberView]) -> float:
-    """Seconds from now until the round is folded with what is there: the time that members have to compute,
-    twice what the slowest measured link needs, and a margin."""
-    uploads = [m.upload for m in members if m.upload]
-    downloads = [m.download for m in members if m.download]
-    transfer = terms.bytes_up / min(uploads, default=math.inf) + terms.bytes_down / min(
-        downloads, default=math.inf
+def choose_amount(rounds: RoundSettings, terms: RoundTerms, members: Sequence[MemberView]) -> Amount:
+    """How much of a round with these terms to ask of whom."""
+    return amount_of(
+        terms.inner_steps,
+        members,
+        seconds=rounds.seconds,
+        up_bytes=terms.bytes_up,
+        down_bytes=terms.bytes_down,
     )
-    return 1.5 * amount.target_seconds + min(2 * transfer, 3600.0) + 10.0
+
+
+def usual_amount(
+    settings: TrainSettings, state: TrainState, members: Sequence[MemberView], parameters: int
+) -> Amount:
+    """About how much the next round will ask for, before anything is chosen: to tell who is worth asking."""
+    rounds = settings.rounds
+    up, down = (_USUAL_CODEC, _USUAL_CODEC) if rounds.plan else (rounds.codec_up, rounds.codec_down)
+    part = math.ceil(parameters / rounds.fragments)
+    return amount_of(
+        _scheduled(settings, state, total_steps(settings, state, max(1, len(members)))),
+        members,
+        seconds=rounds.seconds,
+        up_bytes=_size(up, part),
+        down_bytes=_size(down, part),
+    )
+
+
+def _scheduled(settings: TrainSettings, state: TrainState, total: int) -> int:
+    """H as the schedule has it."""
+    rounds = settings.rounds
+    sync = SyncOptions(first=rounds.first_inner_steps, last=rounds.last_inner_steps, growth=rounds.growth)
+    return max(1, inner_steps(state.step, total, sync))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +140,13 @@ class _Choice:
 
 
 def _planned(
-    rounds: RoundSettings, members: Sequence[MemberView], steps: int, parameters: int, young: bool
+    rounds: RoundSettings,
+    members: Sequence[MemberView],
+    steps: int,
+    parameters: int,
+    young: bool,
+    *,
+    rate: float,
 ) -> _Choice:
     speeds = tuple(
         MemberSpeed(step_seconds=1 / m.rate, upload=m.upload, download=m.download)
@@ -154,7 +165,7 @@ def _planned(
         inner_steps=steps,
         young=young,
         seconds=rounds.seconds,
-        rate=typical_rate(members),
+        rate=rate,
     )
     most = max(PLANNED_FRAGMENTS) if rounds.overlap else 1
     options = PlannerOptions(share=rounds.comm_share, most_fragments=most, latency_seconds=_LATENCY_SECONDS)

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path as FilePath
 from typing import Annotated
 
@@ -14,9 +15,17 @@ from fastapi.responses import RedirectResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from commonweal.core.errors import Conflict, CorruptBlob, NotFound, Refused, StorageFull, UserError
+from commonweal.core.errors import (
+    Conflict,
+    CorruptBlob,
+    NotFound,
+    Refused,
+    StorageFull,
+    Unavailable,
+    UserError,
+)
 from commonweal.core.hashing import BlobHash
-from commonweal.pool import quota, wire
+from commonweal.pool import links, quota, wire
 from commonweal.pool.access import Caller
 from commonweal.pool.api.context import Anyone, Hub, HubDep
 from commonweal.pool.api.faults import documented
@@ -62,9 +71,12 @@ def begin(body: wire.UploadRequest, hub: HubDep, caller: Anyone) -> wire.Upload:
     if body.parts:
         parts = hub.blobs.sign_parts(name, body.size, _uploader(caller), SIGNED_SECONDS)
         if parts is not None:
+            _await(hub, caller)
             named = [wire.UploadPart(start=part.start, size=part.size, url=part.url) for part in parts]
             return wire.Upload(complete=False, parts=named)
     url = hub.blobs.sign_put(name, SIGNED_SECONDS)
+    if url is not None:
+        _await(hub, caller)
     return wire.Upload(complete=False, offset=0 if url else _offset(_part(hub, caller, name)), url=url)
 
 
@@ -83,13 +95,16 @@ async def go_on(
 
     What arrived before a broken connection is kept: the next request goes on from it.
     """
-    name = BlobHash(blob)
+    # From the head of the request on: by the time that its bytes are read some have come already.
+    name, began = BlobHash(blob), hub.clock.now()
     if await run_in_threadpool(_is_there, hub, caller, name, size):
         return {"offset": size}
     part = _part(hub, caller, name)
     if offset != _offset(part):
         raise WrongOffset(_offset(part))
     reached = await _append(request, part, offset, size)
+    if caller.role == "member":
+        await run_in_threadpool(_time_upload, hub, caller, reached - offset, hub.clock.now() - began)
     if reached == size:
         await run_in_threadpool(_admit, hub, part, name)
     return {"offset": reached}
@@ -107,6 +122,8 @@ def complete(
         size = hub.blobs.admit_parts(name, size, _uploader(caller))
     with hub.database.transaction() as connection:
         quota.arrived(connection, caller.owner, name, size)
+        if caller.role == "member":
+            links.stored(connection, caller.member, size, hub.clock.now())
     return {"size": size}
 
 
@@ -126,15 +143,41 @@ def download(
     name = BlobHash(blob)
     size = hub.blobs.size(name)
     url = hub.blobs.sign_get(name, SIGNED_SECONDS)
-    if url is not None:
-        return RedirectResponse(url, status_code=307)
     start, end = _range(range, size)
+    if url is not None:
+        _time_download(hub, caller, end - start, began=hub.clock.now())
+        return RedirectResponse(url, status_code=307)
     headers = {"Content-Length": str(end - start), "Accept-Ranges": "bytes", "ETag": f'"{blob}"'}
     partial = (start, end) != (0, size)
     if partial:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-    pieces: Iterator[bytes] = hub.blobs.stream(name, start, end)
+    pieces = _timed(hub, caller, hub.blobs.stream(name, start, end), end - start)
     return StreamingResponse(pieces, 206 if partial else 200, headers, media_type="application/octet-stream")
+
+
+def _timed(hub: Hub, caller: Caller, pieces: Iterator[bytes], size: int) -> Iterator[bytes]:
+    """``pieces``, and how long it took until the last was taken. One that broke off says nothing of the link."""
+    began = hub.clock.now()
+    yield from pieces
+    with suppress(Unavailable):  # the bytes are there, whether or not it can be noted
+        _time_download(hub, caller, size, began=began, seconds=hub.clock.now() - began)
+
+
+def _time_download(hub: Hub, caller: Caller, size: int, *, began: float, seconds: float = 0.0) -> None:
+    if caller.role == "member":
+        with hub.database.transaction() as connection:
+            links.downloaded(connection, caller.member, size, began=began, seconds=max(0.0, seconds))
+
+
+def _time_upload(hub: Hub, caller: Caller, size: int, seconds: float) -> None:
+    with hub.database.transaction() as connection:
+        links.uploaded(connection, caller.member, size, seconds)
+
+
+def _await(hub: Hub, caller: Caller) -> None:
+    if caller.role == "member":
+        with hub.database.transaction() as connection:
+            links.awaited(connection, caller.member, hub.clock.now())
 
 
 def _range(header: str | None, size: int) -> tuple[int, int]:

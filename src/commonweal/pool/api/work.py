@@ -11,11 +11,10 @@ from starlette.concurrency import run_in_threadpool
 
 from commonweal.core.errors import NotAuthorized, NotFound, Unavailable, UserError
 from commonweal.core.ids import MemberId
-from commonweal.pool import accounts, leases, wire
+from commonweal.pool import accounts, leases, links, wire
 from commonweal.pool.access import register
 from commonweal.pool.api.context import Hub, HubDep, Joiner, Member, authenticate
 from commonweal.pool.api.faults import documented
-from commonweal.pool.scheduler import smoothed
 from commonweal.pool.schema import members
 
 router = APIRouter(prefix=wire.PREFIX, tags=["work"])
@@ -145,7 +144,7 @@ def heartbeat(body: wire.Heartbeat, hub: HubDep, caller: Member) -> wire.Heartbe
     now, ttl = hub.clock.now(), hub.options.lease_seconds
     with hub.database.transaction() as connection:
         seen(connection, caller.member, state=body.state, now=now)
-        record_transfers(connection, caller.member, body.transfers)
+        links.claimed(connection, caller.member, body.transfers, now)
         states = [
             wire.LeaseState(unit=p.unit, valid=leases.renew(connection, caller.member, p, ttl=ttl, now=now))
             for p in body.leases
@@ -164,7 +163,7 @@ def submit(unit: UnitId, body: wire.Submit, hub: HubDep, caller: Member) -> wire
     now = hub.clock.now()
     with hub.database.transaction() as connection:
         seen(connection, caller.member, state="idle", now=now)
-        record_transfers(connection, caller.member, body.transfers)
+        links.claimed(connection, caller.member, body.transfers, now)
         return leases.submit(connection, caller.member, unit, body, now=now)
 
 
@@ -190,28 +189,6 @@ def seen(
     """Note that a member is here. Written at most once a second while nothing changes."""
     noted = {"who": member, "at": now, "new_state": state, "memory": free_memory}
     connection.execute(_SEEN, noted)
-
-
-def record_transfers(connection: sa.Connection, member: MemberId, moved: wire.Transfers) -> None:
-    """Take in link speeds that only the member can see (downloads, and transfers past the hub). Claims too
-    high bring a member work that it cannot carry in time, so they harm only itself; they are kept finite."""
-    measured = {
-        "upload": _speed(moved.up_bytes, moved.up_seconds),
-        "download": _speed(moved.down_bytes, moved.down_seconds),
-    }
-    if not any(measured.values()):
-        return
-    row = connection.execute(
-        sa.select(members.c.upload, members.c.download).where(members.c.id == member)
-    ).one()
-    new = {k: smoothed(getattr(row, k), v) for k, v in measured.items() if v is not None}
-    connection.execute(members.update().where(members.c.id == member).values(new))
-
-
-def _speed(moved: int, seconds: float, least: int = 16_384, fastest: float = 1e11) -> float | None:
-    if moved < least or seconds <= 0:
-        return None
-    return min(moved / max(seconds, moved / fastest), fastest)
 
 
 def _check_version(version: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 from commonweal.core.errors import DataError, NotFound
+from commonweal.core.hashing import record_hash
 from commonweal.evals.loading import DataLoader
 from commonweal.evals.scenario import Hub, Local, Web
 
@@ -51,6 +54,23 @@ def address() -> Iterator[str]:
 
 def web(address: str, path: str, name: str = "qrels.ssv") -> Web:
     return Web(url=address + path, name=name, columns=COLUMNS if name.endswith("ssv") else ("qid", "text"))
+
+
+def test_the_hash_that_a_file_must_have_is_checked(address: str, tmp_path: Path) -> None:
+    good, other = hashlib.sha256(ROWS).hexdigest(), "0" * 64
+    loader = DataLoader(None, tmp_path / "cache")
+    assert len(list(loader.rows(replace(web(address, "/qrels.txt"), sha256=good)))) == 2
+    with pytest.raises(NotFound, match="another file than expected"):
+        loader.rows(replace(web(address, "/qrels.txt"), sha256=other))
+    assert (
+        loader.path(Local(path="none"), replace(web(address, "/qrels.txt"), sha256=good)).read_bytes() == ROWS
+    )
+
+
+def test_what_was_cached_before_hashes_were_told_is_still_found(address: str, tmp_path: Path) -> None:
+    list(DataLoader(None, tmp_path).rows(web(address, "/qrels.txt")))
+    plain = {"url": f"{address}/qrels.txt", "name": "qrels.ssv", "columns": list(COLUMNS)}
+    assert (tmp_path / f"qrels.ssv--{record_hash(plain)[:8]}.json").exists()
 
 
 def test_a_file_is_downloaded_once_and_pinned_by_its_hash(address: str, tmp_path: Path) -> None:

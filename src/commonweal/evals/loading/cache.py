@@ -123,10 +123,11 @@ class RowCache:
                 log.warning("rows_not_cached path=%s reason=%s", hub.path, writer.trouble)
 
     def _note(self, origin: Afar) -> Path:
+        rarely = ("first", "sha256")  # in the name only where set, which keeps the names of all others
+        told = {name: value for name, value in asdict(origin).items() if name not in rarely or value}
         if isinstance(origin, Web):
-            words = [origin.name, record_hash(asdict(origin))[:8]]
+            words = [origin.name, record_hash(told)[:8]]
         else:
-            told = {name: value for name, value in asdict(origin).items() if name != "first" or value}
             words = [origin.path, origin.config or "", origin.file or origin.split, record_hash(told)[:8]]
         return self._folder / (_UNSAFE.sub("-", "--".join(word for word in words if word)) + ".json")
 

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 import schemathesis
 from fastapi import FastAPI
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pool_hub import running_hub
 from pydantic import ValidationError
@@ -23,6 +23,7 @@ from commonweal.app import LARGEST_BODY
 from commonweal.core.blobs import open_blobs
 from commonweal.core.database import connect
 from commonweal.pool import wire
+from fuzzing import FUZZ
 
 BODIES = [
     wire.Register,
@@ -85,14 +86,7 @@ def fuzz(fuzzed: Any, key: str, examples: int) -> Counter[int]:
         if not operation.path.startswith(wire.PREFIX):
             continue
 
-        @settings(
-            max_examples=examples,
-            derandomize=True,
-            database=None,
-            deadline=None,
-            phases=[Phase.explicit, Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
+        @settings(FUZZ, max_examples=examples)
         @given(case=operation.as_strategy())
         def one(case: Any) -> None:
             if isinstance(case.body, dict) and "wait" in case.body:

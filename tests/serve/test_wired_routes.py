@@ -16,10 +16,11 @@ import pytest
 import schemathesis
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from whole_hub import Whole
 
 from commonweal.serve import api
+from fuzzing import FUZZ
 
 DOCS = Path(__file__).parents[2] / "docs"
 TOLD = re.compile(r"(?:(GET|POST|PUT|PATCH|DELETE)[ ,\w]* )?`?(?<![\w.])(/(?:serve/)?v1/[\w/{}.:-]*)")
@@ -137,14 +138,7 @@ def test_no_request_is_a_mistake_of_the_hub(whole: Whole) -> None:
             if not operation.path.startswith(("/v1/", "/serve/v1/")):
                 continue
 
-            @settings(
-                max_examples=8,
-                derandomize=True,
-                database=None,
-                deadline=None,
-                phases=[Phase.explicit, Phase.generate],
-                suppress_health_check=list(HealthCheck),
-            )
+            @settings(FUZZ, max_examples=8)
             @given(case=operation.as_strategy())
             def one(case: Any) -> None:
                 if isinstance(case.body, dict) and answers.total() % 2:

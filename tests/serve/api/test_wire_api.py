@@ -11,7 +11,7 @@ import httpx
 import pytest
 import schemathesis
 from api_world import World, identify, running_world
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commonweal.core.blobs import Blobs
@@ -19,6 +19,7 @@ from commonweal.core.database import Database
 from commonweal.core.errors import NotAuthorized, Overloaded
 from commonweal.serve.api.context import Account, Serve
 from commonweal.serve.api.errors import LARGEST_BODY, OpenAIError
+from fuzzing import FUZZ
 
 OPTIONS = {"requests_per_minute": 10**7, "tokens_per_minute": 10**12}
 JSON = {"Content-Type": "application/json"}
@@ -168,14 +169,7 @@ def test_any_value_in_any_field(http: httpx.Client, module_world: World, path: s
     assert len(fields) >= 5
     seen: Counter[int] = Counter()
 
-    @settings(
-        max_examples=150,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        phases=[Phase.explicit, Phase.generate],
-    )
+    @settings(FUZZ, max_examples=150)
     @given(field=st.sampled_from(fields), value=json_values)
     def one(field: str, value: Any) -> None:
         reply = http.post(path, content=json.dumps(BODIES[path] | {field: value}).encode(), headers=JSON)
@@ -194,14 +188,7 @@ def test_no_request_is_answered_with_a_mistake_of_the_hub(module_world: World) -
     for found in schema.get_all_operations():
         operation = found.ok()
 
-        @settings(
-            max_examples=40,
-            derandomize=True,
-            database=None,
-            deadline=None,
-            phases=[Phase.explicit, Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
+        @settings(FUZZ, max_examples=40)
         @given(case=operation.as_strategy())
         def one(case: Any) -> None:
             if isinstance(case.body, dict):

@@ -8,8 +8,10 @@ from typing import Any
 
 import schemathesis
 from community_hub import CommunityHub
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from test_community_asking import answer, begin
+
+from fuzzing import FUZZ
 
 HEADERS = {"Authorization": "Bearer cw-op"}
 
@@ -41,14 +43,7 @@ def test_no_request_is_a_mistake_of_the_hub(hub: CommunityHub) -> None:
             continue
         ids.update(there())
 
-        @settings(
-            max_examples=20,
-            derandomize=True,
-            database=None,
-            deadline=None,
-            phases=[Phase.explicit, Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
+        @settings(FUZZ, max_examples=20)
         @given(case=operation.as_strategy())
         def one(case: Any) -> None:
             if case.path_parameters and answers.total() % 2:

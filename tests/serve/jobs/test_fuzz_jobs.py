@@ -13,13 +13,14 @@ import httpx
 import psycopg
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from job_api import Api, add_model, running_api
 
 from commonweal.core.blobs import open_blobs
 from commonweal.core.database import connect
 from commonweal.serve.api.complaints import complaint
 from commonweal.serve.tuning.recipe import model_name
+from fuzzing import FUZZ
 from tuning_fakes import FakeTrainer
 
 HEADERS = {"Authorization": "Bearer key-ann"}
@@ -69,14 +70,7 @@ def test_no_request_is_a_mistake_of_the_hub(fuzzed: Api, there: dict[str, str]) 
     for found in schema.get_all_operations():
         operation = found.ok()
 
-        @settings(
-            max_examples=12,
-            derandomize=True,
-            database=None,
-            deadline=None,
-            phases=[Phase.explicit, Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
+        @settings(FUZZ, max_examples=12)
         @given(case=operation.as_strategy())
         def one(case: Any) -> None:
             if case.path_parameters and case.method != "DELETE" and answers.total() % 2:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from serving_hub import RICH, STORE, exact, member, prepare, rows, running_hub, served
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from bytewise import bytewise
 from commonweal.core.completion import Message, Request
 from commonweal.core.database import Database
 from commonweal.core.hashing import BlobHash
@@ -32,10 +32,7 @@ HUGE = "a" * 20_000  # counted in a thread
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tokenizer of bytes, which merges nothing."""
     folder = tmp_path_factory.mktemp("counted")
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    backend = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
+    backend = bytewise()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(str(folder))

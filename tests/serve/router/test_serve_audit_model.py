@@ -13,9 +13,9 @@ import pytest
 import torch
 from serving_hub import STORE
 from test_serve_parts import spec
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from bytewise import bytewise
 from commonweal.core.completion import Request, Token
 from commonweal.core.streaming import Piece
 from commonweal.models.engine.local import LocalEngine
@@ -32,10 +32,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("trained")
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    backend = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
+    backend = bytewise()
     PreTrainedTokenizerFast(tokenizer_object=backend).save_pretrained(str(folder))
     config = LlamaConfig(
         vocab_size=256,

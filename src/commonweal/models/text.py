@@ -106,7 +106,7 @@ class LocalText:
         text = _whole(request)
         if not _is_unicode(text):
             return CompletionFailed("bad_request", "the prompt has a lone surrogate, which is no character")
-        encoding = self._backend.encode(text)  # one by one: encode_batch takes longer than that on one thread
+        [encoding] = self._backend.encode_batch([text])  # unlike encode, it lets other threads go on meanwhile
         ids: list[int] = encoding.ids
         if request.kind != "score":
             prompt = ids or self._start()

@@ -106,7 +106,8 @@ class LocalText:
         text = _whole(request)
         if not _is_unicode(text):
             return CompletionFailed("bad_request", "the prompt has a lone surrogate, which is no character")
-        [encoding] = self._backend.encode_batch([text])  # unlike encode, it lets other threads go on meanwhile
+        # unlike encode, encode_batch lets other threads go on meanwhile
+        [encoding] = self._backend.encode_batch([text])
         ids: list[int] = encoding.ids
         if request.kind != "score":
             prompt = ids or self._start()

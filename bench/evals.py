@@ -211,6 +211,7 @@ def local(place: Place) -> Found:
             "generate",
             settings.local_many,
             shape="generation",
+            metric="exact_match",  # what the peer computes: others have no part in this measure
             max_tokens=8,
             stop=["<|never|>"],
             instructions="",

@@ -115,13 +115,24 @@ def only_run(child: Child) -> Mapping[str, Any]:
     return found
 
 
-def write_sums(folder: Path, name: str, rows: int, *, shape: str = "multiple_choice", **prompt: Any) -> Path:
-    """A scenario of ``rows`` sums: a TOML file and its rows beside it. ``prompt`` sets fields of its [prompt]."""
+def write_sums(
+    folder: Path,
+    name: str,
+    rows: int,
+    *,
+    shape: str = "multiple_choice",
+    metric: str = "",
+    **prompt: Any,
+) -> Path:
+    """A scenario of ``rows`` sums: a TOML file and its rows beside it. ``metric`` is all that is computed, if it is
+    given; ``prompt`` sets fields of its [prompt]."""
     data = folder / f"{name}.jsonl"
     with data.open("w") as file:
         for number in range(rows):
             file.write(json.dumps(sum_row(number)) + "\n")
-    lines = [f'name = "{name}"', f'shape = "{shape}"', f'file = "{data.name}"', "[prompt]"]
+    lines = [f'name = "{name}"', f'shape = "{shape}"', f'file = "{data.name}"']
+    lines += [f'metrics = ["{metric}"]', f'main_metric = "{metric}"'] if metric else []
+    lines += ["[prompt]"]
     lines += [f"{key} = {json.dumps(value)}" for key, value in prompt.items()]
     scenario = folder / f"{name}.toml"
     scenario.write_text("\n".join(lines) + "\n")

@@ -108,9 +108,11 @@ def as_toml(table: dict[str, Any]) -> str:
 
 @dataclass
 class HubProcess:
-    """``commonweal hub`` on a folder and a port of its own."""
+    """``commonweal hub`` on a folder and a port of its own, and with ``flags`` and ``surroundings`` as given."""
 
     folder: Path
+    flags: tuple[str, ...] = ()
+    surroundings: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: stage.Process | None = None
     keys: dict[str, str] = field(default_factory=dict)
@@ -128,7 +130,7 @@ class HubProcess:
         said = len(stage.events(self.log)) if self.log.exists() else 0
         arguments = ["hub", "--folder", str(self.folder / "hub"), "--port", str(self.port), "--json"]
         pace = ["--lease-seconds", str(LEASE_SECONDS), "--heartbeat-seconds", "0.5"]
-        self.process = stage.start([*arguments, *pace], self.log)
+        self.process = stage.start([*arguments, *pace, *self.flags], self.log, self.surroundings)
 
         def announced() -> Any:
             assert self.process is not None

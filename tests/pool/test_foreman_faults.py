@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -244,33 +245,44 @@ def test_late_comers_of_a_group_get_only_the_time_that_is_left(
     assert deadlines[1] == pytest.approx(now + 300, abs=1), "who started keeps its time"
 
 
-def test_a_killed_process_leaves_nothing_half_done(database_url: str, tmp_path: Path) -> None:
-    """SIGKILL in the middle of a commit: the child is gone before PostgreSQL hears of it."""
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_killed_process_leaves_nothing_half_done(database_url: str, tmp_path: Path, phase: str) -> None:
+    """SIGKILL in the middle of a step: the child is gone before PostgreSQL hears of it."""
     database = connect(database_url)
     with running_hub(database, Blobs(obstore.store.MemoryStore()), tmp_path, fold=False) as hub:
         job, member = enter_job(hub, rounds=2, units=1, price=9)
-        Steps(database).foreman.step(job, time.time())
-        member.submit(member.lease(), count=3)
+        if phase != "planned":
+            _step_soon(database, job)
+            member.submit(member.lease(), count=3)
         child = os.fork()
         if child == 0:
             try:
                 own = connect(database_url)
-                Foreman(own, FACTORIES, ForemanOptions(), fault=_kill_at_recorded).step(job, time.time())
+                kill = partial(_kill_at, phase)
+                Foreman(own, FACTORIES, ForemanOptions(), fault=kill).step(job, time.time())
             finally:
                 os._exit(1)
         assert os.waitpid(child, 0)[1] == 9
         assert hub.job(job)["rounds"] == 0
-        end = time.monotonic() + 10
-        while not Steps(database).foreman.step(job, time.time()):
-            assert time.monotonic() < end, "the dead process's lock was not released"
+        if phase == "planned":
+            assert member.lease(wait=0) is None, "nothing of the plan is there"
+            _step_soon(database, job)
+            member.submit(member.lease(), count=3)
+        _step_soon(database, job)
         view = hub.job(job)
         assert (view["rounds"], view["spent"], view["state"]["total"]) == (1, 9, 3)
         assert hub.admin.post("/credits/verify").json()["ok"]
     database.close()
 
 
-def _kill_at_recorded(phase: str) -> None:
-    if phase == "recorded":
+def _step_soon(database: Database, job: str) -> None:
+    end = time.monotonic() + 10
+    while not Steps(database).foreman.step(job, time.time()):
+        assert time.monotonic() < end, "the dead process's lock was not released"
+
+
+def _kill_at(at: str, phase: str) -> None:
+    if phase == at:
         os.kill(os.getpid(), 9)
 
 

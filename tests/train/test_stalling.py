@@ -1,4 +1,4 @@
-"""A member that takes units of a training job, keeps its leases and hands nothing in, at a hub with an invented clock."""
+"""A member that takes units of a training job, keeps its leases and hands nothing in: a hub with an invented clock."""
 
 from __future__ import annotations
 

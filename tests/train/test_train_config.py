@@ -45,6 +45,13 @@ def test_resolved_settings_survive_json() -> None:
     ("section", "values", "said"),
     [
         ("train", {"stepps": 5}, "did you mean 'steps'"),
+        ("rounds", {"codec_up": "cocktail"}, "codec_up: cocktail is for a meeting at every step"),
+        ("rounds", {"codec_down": "cocktail:mask=0.2"}, "last_inner_steps to 1"),
+        (
+            "rounds",
+            {"codec_up": "cocktail", "first_inner_steps": 1, "last_inner_steps": 1},
+            "set plan to false",
+        ),
         ("train", {}, "steps: set either"),
         ("train", {"steps": 5, "tokens": 5}, "steps: set either"),
         ("train", {"steps": 0}, "steps: must be at least 1"),

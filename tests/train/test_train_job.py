@@ -483,11 +483,12 @@ class Failing(Blobs):
         return self._inner.size(name)
 
 
-@pytest.mark.parametrize("room", [0, 1, 2])
+@pytest.mark.parametrize("room", [0, 1, 2, 3])
 def test_a_fold_that_is_cut_off_anywhere_is_simply_done_again(world: World, room: int) -> None:
     prepared = world.prepare()
     whole = world.job(prepared)
     results = results_of(world, planned(whole, whole.start()))
+    assert len(whole.fold(whole.start(), results, NOW).keeps) >= 4, "state, update, momentum, residual"
     job = TrainJob(whole._id, prepared.spec, Failing(world.blobs, room))
     with pytest.raises(StorageFull):
         job.fold(whole.start(), results, NOW)

@@ -120,6 +120,13 @@ class RoundSettings:
             raise ValueError("growth: a share of the job, above 0 and at most 1")
         for name in ("codec_up", "codec_down"):
             _check_codec(name, getattr(self, name))
+            if getattr(self, name).startswith("cocktail") and self.last_inner_steps > 1:
+                raise ValueError(
+                    f"{name}: cocktail is for a meeting at every step, with more it diverges: set first_inner_steps "
+                    "and last_inner_steps to 1 and plan to false, or take topk"
+                )
+            if getattr(self, name).startswith("cocktail") and self.plan:
+                raise ValueError(f"{name}: the planner knows no cocktail: set plan to false")
         if not self.min_members <= self.max_members <= 4096:
             raise ValueError("max_members: must be between min_members and 4096")
         if self.quorum > self.max_members:

@@ -20,7 +20,8 @@ def serve(found: Found) -> Section:
     makers = {
         "engine": _engine,
         "through": _through,
-        "api": _api,
+        "api": lambda part: _requests(part, "API alone"),
+        "whole": lambda part: _requests(part, "API, books, router and a member"),
         "hub": _hub,
         "tuning": _tuning,
         "audit": _audit,
@@ -148,7 +149,7 @@ def _through(part: Part) -> tuple[list[str], list[Verdict]]:
     return table(head, rows), verdicts
 
 
-def _api(part: Part) -> tuple[list[str], list[Verdict]]:
+def _requests(part: Part, what: str) -> tuple[list[str], list[Verdict]]:
     rows = [
         [
             f"{'streamed' if row['stream'] else 'whole'}, {row['tokens']} tokens",
@@ -162,7 +163,7 @@ def _api(part: Part) -> tuple[list[str], list[Verdict]]:
         for row in part["rows"]
     ]
     head = (
-        "the API, mock engine",
+        f"{what}, mock engine",
         "connections",
         "requests/s",
         "cpu ms",
@@ -172,7 +173,7 @@ def _api(part: Part) -> tuple[list[str], list[Verdict]]:
     )
     plain = next(row for row in part["rows"] if row["connections"] == 32 and not row["stream"])
     verdict = Verdict(
-        what="serving, requests a second of one hub process, API alone",
+        what=f"serving, requests a second of one hub process, {what}",
         goal=f"{REQUESTS_GOAL:,.0f} with a mock engine",
         found=f"{plain['requests_a_second']:,.0f} at 32 connections; {plain['requests_a_cpu_second']:,.0f} a processor "
         "second",

@@ -3,6 +3,7 @@
     engine    serve_engine.py   one engine alone, beside its peers; adapters mixed and in turn
     through   serve_through.py  the same through hub and worker, by turns with the engine alone
     api       serve_api.py      what the API costs in front of a mock engine
+    whole     serve_whole.py    API, books, router and a member's connection together
     hub       serve_hub.py      what hub and router add; two processes; a killed worker
     tuning    serve_tuning.py   fine-tuning: exact match before and after, bytes a round
     audit     serve_audit.py    what an audit costs and finds
@@ -31,13 +32,14 @@ PARTS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
     "engine": (("--tokens", "64", "--peer"), ("--tokens", "16", "--adapters", "0")),
     "through": (("--tokens", "64"), ("--tokens", "16", "--streams", "1,4")),
     "api": ((), ("--quick",)),
+    "whole": ((), ("--quick",)),
     "hub": ((), ("--quick",)),
     "tuning": ((), ("--steps", "60", "--examples", "200", "--epochs", "4")),
     "audit": ((), ("--answers", "8", "--steps", "60")),
     "tools": ((), ("--quick",)),
 }
 """Arguments, whole and quick."""
-_WRITE_A_FILE = frozenset({"api", "hub"})
+_WRITE_A_FILE = frozenset({"api", "whole", "hub"})
 
 
 def measured(part: str, *, quick: bool) -> dict[str, Any]:
@@ -60,9 +62,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("bench/data/serve.json"))
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
     parser.add_argument("--quick", action="store_true", help="small sizes, a few minutes in all")
-    parser.add_argument(
-        "--take", nargs="*", default=[], metavar="PART=FILE", help="results of a part's own script"
-    )
     arguments = parser.parse_args()
     record = Record("serving", {"quick": arguments.quick})
     found = json.loads(arguments.out.read_text()).get("parts", {}) if arguments.out.exists() else {}

@@ -158,10 +158,12 @@ def _complete(buffer: bytearray) -> bool:
     return len(buffer) - end - 4 >= int(buffer[at + 16 : buffer.find(b"\r", at)])
 
 
-async def measure(port: int, pid: int, body: dict[str, Any], lines: int, requests: int) -> dict[str, Any]:
+async def measure(
+    port: int, pid: int, body: dict[str, Any], lines: int, requests: int, *, key: str = KEY
+) -> dict[str, Any]:
     """Ask ``requests`` times over ``lines`` connections."""
     content = json.dumps(body).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
     head += f"x-stainless-retry-count: 0\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
     made = [Line(head.encode() + content, max(1, requests // lines)) for _ in range(lines)]
     before, began = _cpu(pid), time.perf_counter()

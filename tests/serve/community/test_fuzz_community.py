@@ -34,9 +34,18 @@ def test_no_request_is_a_mistake_of_the_hub(hub: CommunityHub) -> None:
             message = answer(client, conversation, "Hello")["id"]
             client.put(f"/v1/community/messages/{message}/thumb", json={"rating": 1})
             review = client.get("/v1/community/reviews?status=accepted").json()["data"][-1]["id"]
-            return {"conversation": conversation, "message": message, "review": review}
+            begun = client.post("/v1/community/improvements", json={"model": "large"})
+            if begun.status_code == 201:
+                improvements.append(begun.json()["id"])
+            return {
+                "conversation": conversation,
+                "message": message,
+                "review": review,
+                "improvement": improvements[-1],
+            }
 
     ids: dict[str, str] = {}
+    improvements: list[str] = []
     for found in schema.get_all_operations():
         operation = found.ok()
         if "/community/" not in operation.path:

@@ -42,7 +42,7 @@ COMMANDS = [
     "keys",
     "demo",
 ]
-COMMANDS += ["eval", "leaderboard", "compare", "release", "refresh", "import-helm"]
+COMMANDS += ["eval", "leaderboard", "compare", "release", "refresh", "import-helm", "site"]
 MODELS_COMMANDS = ["publish", "retire"]
 JOBS_COMMANDS = ["show", "pause", "resume", "cancel", "export"]
 ABSENT = "–"

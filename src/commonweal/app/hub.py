@@ -44,6 +44,7 @@ from commonweal.pool.proof import Prover, replay
 from commonweal.pool.waiting import WaitingRoom, listen, parse_announcement
 from commonweal.serve.api.context import ServeOptions
 from commonweal.serve.tuning.trainer import Trainer
+from commonweal.web.site.routes import LiveSite, router_of
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,8 @@ class HubSettings:
     """``tick_seconds``: how often the foreman looks, when nothing wakes it. ``keep_orphans_seconds``: how long a
     blob that nothing names is kept; ``keep_parts_seconds``: how long an upload that nobody goes on with.
     ``upload_quota``: the bytes that an account may have uploaded and nothing names yet. ``strangers_a_minute``: how
-    many calls without a valid key an address may make. ``serve``: the limits of the API under ``/v1``."""
+    many calls without a valid key an address may make. ``serve``: the limits of the API under ``/v1``.
+    ``runs``: the folder of evaluations that the site at ``/`` shows, None for no site."""
 
     folder: Path
     heartbeat_seconds: float = 10.0
@@ -69,6 +71,7 @@ class HubSettings:
     strangers_a_minute: int = 600
     first_issue: int = 1_000_000 * 1_000_000
     fold: bool = True
+    runs: Path | None = None
     serve: ServeOptions = field(default_factory=ServeOptions)
 
 
@@ -156,6 +159,8 @@ def build(
     for routes in (work_routes, blob_routes, job_routes, people_routes, credit_routes):
         app.include_router(routes.router)
     serving.enter(app, half)
+    if settings.runs is not None:
+        app.include_router(router_of(LiveSite([settings.runs], clock)))
     return app
 
 

@@ -54,6 +54,9 @@ def hub(
     ] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Threads for scoring contributions.")] = 1,
     fold: Annotated[bool, typer.Option(help="Whether this process also folds rounds.")] = True,
+    runs: Annotated[
+        Path | None, typer.Option(help="Serve the evaluation site of the runs in this folder at /.")
+    ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Run a hub: one process with its own database and a folder, or one of many on yours."""
@@ -72,6 +75,7 @@ def hub(
             limits=(requests_a_minute, tokens_a_minute, processes),
             threads=threads,
             fold=fold,
+            runs=runs,
             json=json_,
         )
     )

@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubProcess:
     """The flags of ``commonweal hub``. An empty ``database`` is the embedded server, an empty ``store`` a folder
-    beside it; ``limits`` are requests and tokens a minute, and how many processes grant them together."""
+    beside it; ``limits`` are requests and tokens a minute, and how many processes grant them together; ``runs`` has the
+    evaluations that are shown at ``/``, None for none."""
 
     folder: Path
     host: str
@@ -45,6 +46,7 @@ class HubProcess:
     threads: int
     fold: bool
     json: bool
+    runs: Path | None = None
 
 
 def serve_hub(process: HubProcess) -> None:
@@ -61,6 +63,7 @@ def serve_hub(process: HubProcess) -> None:
         lease_seconds=process.lease_seconds,
         upload_quota=parse_size(process.upload_quota),
         fold=process.fold,
+        runs=process.runs,
         serve=ServeOptions(requests_per_minute=requests, tokens_per_minute=tokens, processes=processes),
     )
     url = "http://{}:{}".format(*listener.getsockname()[:2])

@@ -1,0 +1,31 @@
+"""``commonweal site``: results as pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commonweal.cli.program import JsonOption
+
+commands = typer.Typer()
+
+
+@commands.command()
+def site(
+    runs: Annotated[
+        list[Path] | None, typer.Option(help="A folder with runs, searched through; may be repeated.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The folder to write, in place of an earlier site.")] = Path(
+        "public"
+    ),
+    releases: Annotated[
+        Path | None, typer.Option(help="The folder of releases, to tell what changed between them.")
+    ] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Write the evaluation site: from the leaderboard to the exact prompt, for any web host."""
+    from commonweal.commands.site import export_site
+
+    export_site(runs or [Path("runs")], out, releases, as_json=json_)

@@ -1,0 +1,45 @@
+"""``commonweal site``: the evaluation site of saved runs as plain files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from commonweal import console
+from commonweal.console import safe, size
+from commonweal.web.site import export, load
+
+
+def export_site(paths: Sequence[Path], out: Path, releases: Path | None, *, as_json: bool) -> None:
+    """Write the site of the runs below ``paths`` into ``out``, in place of an earlier one."""
+    began = time.monotonic()
+    with console.live_line("reading the runs", shown=not as_json) as tell:
+        site = load(paths, releases)
+
+        def progress(files: int) -> None:
+            if files % 50 == 0:
+                tell(f"writing: {files:,} files")
+
+        done = export(site, out, progress)
+    seconds = time.monotonic() - began
+    if as_json:
+        console.print_json(
+            {
+                "folder": str(out),
+                "runs": len(site.runs),
+                "models": len(site.model_slugs),
+                "scenarios": len(site.scenario_slugs),
+                "files": done.files,
+                "bytes": done.size,
+                "largest_page": done.largest,
+                "largest_page_bytes": done.largest_size,
+                "seconds": round(seconds, 3),
+            }
+        )
+        return
+    console.out.print(
+        f"{len(site.runs):,} runs of {len(site.model_slugs):,} models: "
+        f"{done.files:,} files, {size(done.size)}, in {seconds:.1f} s"
+    )
+    console.out.print(safe(str(out / "index.html")))

@@ -1,0 +1,89 @@
+"""Where each page lies: a path below the root of the site, made of names, the same on every export.
+
+Invariants: a path holds only ``[a-z0-9._-]`` and ``/``, so it means the same on every file system and needs no
+escaping in a link; different names have different slugs, as a name that had to be changed carries its hash.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from functools import lru_cache
+
+from commonweal.core.hashing import content_hash
+
+_LONGEST = 60
+_PLAIN = re.compile(r"[a-z0-9](?:[a-z0-9_.-]*[a-z0-9])?")
+_RESERVED = frozenset({"index", "con", "nul", "aux", "prn"})
+
+
+@lru_cache(maxsize=65_536)
+def slug(name: str) -> str:
+    """The name as a part of a path.
+
+    >>> slug("gsm"), slug("openai/gpt-4"), slug("../x")
+    ('gsm', 'openai_gpt-4-f245a4', 'x-d6b96a')
+    """
+    if _PLAIN.fullmatch(name) and len(name) <= _LONGEST and name not in _RESERVED:
+        return name
+    kept = re.sub(r"[^a-z0-9.-]+", "_", name.lower()).strip("._-")[: _LONGEST - 10].strip("._-")
+    told = content_hash(name.encode("utf-8", "surrogatepass"))[:6]
+    return f"{kept}-{told}" if kept else f"x-{told}"
+
+
+def relative(here: str, there: str) -> str:
+    """The link from the page ``here`` to ``there`` (which may have an anchor), for any sub-path.
+
+    >>> relative("runs/a/b/index.html", "static/site.css"), relative("index.html", "index.html#all")
+    ('../../../static/site.css', 'index.html#all')
+    """
+    path, mark, anchor = there.partition("#")
+    return posixpath.relpath(path, posixpath.dirname(here) or ".") + mark + anchor
+
+
+def board(group: str) -> str:
+    return "index.html" if group == "all" else f"boards/{slug(group)}.html"
+
+
+def board_file(group: str, kind: str) -> str:
+    return f"boards/{slug(group)}.{kind}"
+
+
+def scenario(name: str) -> str:
+    return f"scenarios/{slug(name)}.html"
+
+
+def across(run_name: str, number: int) -> str:
+    """The instances of one run's name across all models, most disputed first."""
+    return f"across/{slug(run_name)}/{number}.html"
+
+
+def model(name: str) -> str:
+    return f"models/{slug(name)}.html"
+
+
+def run(model_name: str, run_name: str) -> str:
+    return f"runs/{slug(model_name)}/{slug(run_name)}/index.html"
+
+
+def listing(model_name: str, run_name: str, view: str, number: int) -> str:
+    """A list of a run's samples; ``view`` is all, right, wrong ..., or ``by-`` and a perturbation."""
+    return f"runs/{slug(model_name)}/{slug(run_name)}/{view}-{number}.html"
+
+
+def shard(model_name: str, run_name: str, number: int) -> str:
+    return f"runs/{slug(model_name)}/{slug(run_name)}/instances-{number}.html"
+
+
+def comparison(a: str, b: str) -> str:
+    """Two models, whichever is named first: the page has the one whose slug is first as ``a``."""
+    first, second = sorted((slug(a), slug(b)))
+    return f"compare/{first}/{second}.html"
+
+
+def flips(a: str, b: str, run_name: str) -> str:
+    first, second = sorted((slug(a), slug(b)))
+    return f"compare/{first}/{second}/{slug(run_name)}.html"
+
+
+RELEASES = "releases.html"

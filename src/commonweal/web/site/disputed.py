@@ -1,0 +1,119 @@
+"""The same instances across all models that were asked them, those that they differ on most first."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from commonweal.web.site import addresses
+from commonweal.web.site.listing import MARKS, OUTCOMES, anchor, pager
+from commonweal.web.site.page import HOME, Link, Page
+from commonweal.web.site.samples import Brief, natural
+from commonweal.web.site.state import Site
+
+PER_PAGE = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What came of the instance for one model; all "" where it was not asked."""
+
+    mark: str = ""
+    word: str = ""
+    outcome: str = ""
+    value: float | None = None
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisputedRow:
+    id: str
+    input: str
+    right: int
+    asked: int
+    marks: Sequence[Mark]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisputedPage(Page):
+    """``disagreed`` is how many of ``total`` instances came out otherwise for one model than for another."""
+
+    template: ClassVar[str] = "disputed.html"
+
+    name: str
+    metric: str
+    models: Sequence[Link]
+    rows: Sequence[DisputedRow]
+    total: int
+    disagreed: int
+    pager: Sequence[Link]
+
+
+def pages(site: Site, name: str) -> Iterator[DisputedPage]:
+    made = _Asked(site, name)
+    for number in range(1, made.pages + 1):
+        yield made.page(number)
+
+
+def page(site: Site, name: str, number: int) -> DisputedPage | None:
+    made = _Asked(site, name)
+    return made.page(number) if 1 <= number <= made.pages else None
+
+
+class _Asked:
+    """The originals of a run's name, by instance and model; the first trial counts."""
+
+    def __init__(self, site: Site, name: str) -> None:
+        self._name = name
+        self._runs = site.runs_of(name=name)
+        self._briefs: dict[str, dict[str, Brief]] = {}
+        for run in self._runs if len(self._runs) > 1 else ():
+            for brief in site.samples(run).digest.originals:
+                if brief.trial == 0:
+                    self._briefs.setdefault(brief.id, {})[run.model] = brief
+        self._order = sorted(self._briefs, key=lambda key: (-self._spread(key), natural(key)))
+        self.pages = -(-len(self._order) // PER_PAGE)
+
+    def _spread(self, key: str) -> float:
+        """The variance of the main metric over the models."""
+        values = [one.value for one in self._briefs[key].values() if one.value is not None]
+        return statistics.pvariance(values) if len(values) > 1 else 0.0
+
+    def page(self, number: int) -> DisputedPage:
+        first = self._runs[0]
+        keys = self._order[(number - 1) * PER_PAGE : number * PER_PAGE]
+        return DisputedPage(
+            path=addresses.across(self._name, number),
+            title=f"{self._name} across models",
+            trail=(HOME, Link(text=first.scenario, path=addresses.scenario(first.scenario))),
+            name=self._name,
+            metric=first.main_metric,
+            models=[Link(text=run.model, path=addresses.run(run.model, run.name)) for run in self._runs],
+            rows=[self._row(key) for key in keys],
+            total=len(self._order),
+            disagreed=sum(self._spread(key) > 0 for key in self._order),
+            pager=pager(number, self.pages, lambda n: addresses.across(self._name, n)),
+        )
+
+    def _row(self, key: str) -> DisputedRow:
+        found = self._briefs[key]
+        return DisputedRow(
+            id=key,
+            input=next(iter(found.values())).input,
+            right=sum(one.outcome == "right" for one in found.values()),
+            asked=len(found),
+            marks=[self._mark(run.model, found.get(run.model)) for run in self._runs],
+        )
+
+    def _mark(self, model: str, brief: Brief | None) -> Mark:
+        if brief is None:
+            return Mark()
+        return Mark(
+            mark=MARKS[brief.outcome],
+            word=OUTCOMES[brief.outcome],
+            outcome=brief.outcome,
+            value=brief.value if brief.outcome in ("partly", "measured") else None,
+            path=f"{addresses.shard(model, self._name, brief.shard)}#{anchor(brief.id)}",
+        )

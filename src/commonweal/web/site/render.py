@@ -1,0 +1,49 @@
+"""From a context to bytes, the same for the live route and for the export.
+
+Owns the Jinja environment. Everything is escaped but what :func:`commonweal.web.site.words.exact` and the charts made;
+a name that a template does not have is an error and no empty text.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from commonweal import __version__
+from commonweal.web.site import words
+from commonweal.web.site.addresses import relative
+from commonweal.web.site.page import File, Page
+
+HTML = "text/html; charset=utf-8"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("commonweal.web.site"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    for name in ("exact", "line", "figure", "signed", "interval", "chance", "share", "span"):
+        environment.filters[name] = getattr(words, name)
+    environment.globals["version"] = __version__
+    return environment
+
+
+_ENVIRONMENT = _environment()
+
+
+def render(page: Page | File) -> bytes:
+    """The bytes of a page or a file."""
+    if isinstance(page, File):
+        return page.data
+    template = _ENVIRONMENT.get_template(page.template)
+    made: str = template.render(page=page, to=partial(relative, page.path))
+    return made.encode("utf-8", "replace")
+
+
+def media_type(page: Page | File) -> str:
+    return page.media_type if isinstance(page, File) else HTML

@@ -1,0 +1,89 @@
+"""The site, live: the same bytes as the export has, made anew when a run has changed.
+
+Looks for changes when a page is asked for, and at most every few seconds; while a new state is read the others wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from commonweal.core.clock import Clock
+from commonweal.web.site.book import PREFIXES, find
+from commonweal.web.site.render import media_type, render
+from commonweal.web.site.state import Site, fingerprint, load
+
+_LOOK_SECONDS = 5.0
+
+_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+
+
+class LiveSite:
+    """The site of some folders as it is now."""
+
+    def __init__(self, paths: Sequence[Path], clock: Clock, releases: Path | None = None) -> None:
+        self._paths, self._clock, self._releases = paths, clock, releases
+        self._lock = Lock()
+        self._site: Site | None = None
+        self._seen: frozenset[tuple[str, int]] = frozenset()
+        self._looked = float("-inf")
+
+    def site(self) -> Site:
+        """Raises NotFound where there is no run yet, DataError where one cannot be read."""
+        with self._lock:
+            now = self._clock.now()
+            if self._site is None or now - self._looked >= _LOOK_SECONDS:
+                seen = fingerprint([*self._paths, *([self._releases] if self._releases else [])])
+                if self._site is None or seen != self._seen:
+                    self._site = load(self._paths, self._releases)
+                self._seen, self._looked = seen, now
+            return self._site
+
+    def answer(self, path: str) -> Response:
+        page = find(self.site(), path)
+        return Response(render(page), media_type=media_type(page), headers=HEADERS)
+
+
+def router_of(live: LiveSite) -> APIRouter:
+    """The routes of a site, at the root of a hub."""
+    router = APIRouter(include_in_schema=False)
+
+    # Sync, so that they run in threads: reading Parquet would hold up all others.
+    @router.get("/")
+    @router.get("/index.html")
+    def board() -> Response:
+        return live.answer("index.html")
+
+    @router.get("/releases.html")
+    def releases() -> Response:
+        return live.answer("releases.html")
+
+    def below(prefix: str) -> None:
+        @router.get(f"/{prefix}/{{path:path}}")
+        def page(path: str) -> Response:
+            return live.answer(f"{prefix}/{path}")
+
+    for prefix in PREFIXES:
+        below(prefix)
+    return router

@@ -1,0 +1,159 @@
+// What a board can do with a script: sort, search, pin, and compare two. The address holds the state. Without a script
+// the tables and links are all there. Nothing here loads anything.
+
+const LOWER = "data-lower";
+
+function textButton(text, label) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = text;
+  button.setAttribute("aria-label", label);
+  return button;
+}
+
+class BoardTable extends HTMLElement {
+  connectedCallback() {
+    this.table = this.querySelector("table");
+    this.body = this.table.tBodies[0];
+    this.heads = [...this.table.tHead.rows[0].cells];
+    this.rows = [...this.body.rows];
+    this.pairs = new Set((this.dataset.pairs || "").split(" "));
+    this.addBar();
+    this.heads.forEach((head, index) => this.addSort(head, index));
+    this.rows.forEach((row) => this.addPin(row));
+    this.read();
+    window.addEventListener("popstate", () => this.read());
+  }
+
+  addBar() {
+    const bar = document.createElement("div");
+    bar.className = "bar";
+    const label = document.createElement("label");
+    const name = document.createElement("span");
+    name.className = "unseen";
+    name.textContent = "Search models";
+    this.search = document.createElement("input");
+    this.search.type = "search";
+    this.search.placeholder = "Search models";
+    this.search.addEventListener("input", () => this.changed());
+    label.append(name, this.search);
+    this.compare = document.createElement("span");
+    this.compare.setAttribute("aria-live", "polite");
+    bar.append(label, this.compare);
+    this.prepend(bar);
+  }
+
+  addSort(head, index) {
+    const button = textButton("sort", `sort by ${head.firstChild.textContent.trim()}`);
+    button.className = "sort";
+    button.addEventListener("click", () => {
+      const first = index === 0 || head.hasAttribute(LOWER) ? "ascending" : "descending";
+      const other = first === "ascending" ? "descending" : "ascending";
+      this.order = head.getAttribute("aria-sort") === first ? other : first;
+      this.column = index;
+      this.changed();
+    });
+    head.append(" ", button);
+  }
+
+  addPin(row) {
+    const button = textButton("pin", `pin ${row.cells[0].textContent.trim()}`);
+    button.className = "pin";
+    button.addEventListener("click", () => {
+      row.classList.toggle("pinned");
+      this.changed();
+    });
+    row.cells[0].append(" ", button);
+  }
+
+  read() {
+    const state = new URLSearchParams(location.search);
+    const pinned = new Set(state.getAll("pin"));
+    const column = Number(state.get("sort") ?? -1);
+    this.column = Number.isInteger(column) && column < this.heads.length ? column : -1;
+    this.order = state.get("order") === "ascending" ? "ascending" : "descending";
+    this.search.value = state.get("q") ?? "";
+    this.rows.forEach((row) => row.classList.toggle("pinned", pinned.has(row.dataset.model)));
+    this.show();
+  }
+
+  changed() {
+    const state = new URLSearchParams();
+    if (this.column >= 0) {
+      state.set("sort", this.column);
+      state.set("order", this.order);
+    }
+    if (this.search.value) state.set("q", this.search.value);
+    for (const row of this.pinned()) state.append("pin", row.dataset.model);
+    const told = state.toString();
+    history.replaceState(null, "", (told ? `?${told}` : location.pathname) + location.hash);
+    this.show();
+  }
+
+  pinned() {
+    return this.rows.filter((row) => row.classList.contains("pinned"));
+  }
+
+  show() {
+    const wanted = this.search.value.trim().toLowerCase();
+    const ordered = this.column < 0 ? [...this.rows] : this.sorted();
+    ordered.sort((a, b) => b.classList.contains("pinned") - a.classList.contains("pinned"));
+    for (const row of ordered) {
+      const name = row.cells[0].querySelector("a").textContent.toLowerCase();
+      const pinned = row.classList.contains("pinned");
+      row.hidden = !pinned && wanted !== "" && !name.includes(wanted);
+      row.querySelector(".pin").setAttribute("aria-pressed", String(pinned));
+    }
+    this.body.append(...ordered);
+    this.heads.forEach((head, index) => {
+      if (index === this.column) head.setAttribute("aria-sort", this.order);
+      else head.removeAttribute("aria-sort");
+    });
+    this.showCompare();
+  }
+
+  sorted() {
+    const sign = this.order === "ascending" ? 1 : -1;
+    const value = (row) => row.cells[this.column].dataset.value;
+    return [...this.rows].sort((a, b) => {
+      if (this.column === 0) {
+        return sign * a.cells[0].textContent.localeCompare(b.cells[0].textContent);
+      }
+      const left = value(a);
+      const right = value(b);
+      if (left === "" || right === "") return (left === "") - (right === "");
+      return sign * (Number(left) - Number(right));
+    });
+  }
+
+  showCompare() {
+    const chosen = this.pinned().map((row) => row.dataset.model).sort();
+    this.compare.replaceChildren();
+    if (chosen.length === 1) this.compare.textContent = "Pin a second model to compare the two.";
+    if (chosen.length !== 2) return;
+    if (!this.pairs.has(chosen.join("/"))) {
+      this.compare.textContent = "There is no page that compares these two.";
+      return;
+    }
+    const link = document.createElement("a");
+    link.href = `${this.dataset.compare}/${chosen.join("/")}.html`;
+    link.textContent = "Compare the two pinned models";
+    this.compare.append(link);
+  }
+}
+
+class CopyLink extends HTMLElement {
+  connectedCallback() {
+    if (!navigator.clipboard) return;
+    const place = this.closest("article");
+    const button = textButton("copy link", `copy the link to ${place.querySelector("h2").textContent}`);
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(new URL(`#${place.id}`, location.href).href);
+      button.textContent = "copied";
+    });
+    this.append(button);
+  }
+}
+
+customElements.define("board-table", BoardTable);
+customElements.define("copy-link", CopyLink);

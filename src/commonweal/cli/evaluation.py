@@ -58,6 +58,15 @@ PerturbationsOption = Annotated[
 SeedOption = Annotated[int, _option(_ASKED, "Draws instances, examples and perturbations.")]
 JudgeOption = Annotated[str, _option(_ASKED, "The model that judges, where a scenario needs one.")]
 DataRootOption = Annotated[Path | None, _option(_ASKED, "A folder of data sets, read in place of downloads.")]
+AskOption = Annotated[
+    str,
+    _option(
+        _ASKED,
+        "chat (with the model's own template), completion, or auto: completion where there is one. Left out, as each"
+        " scenario says.",
+        show_default=False,
+    ),
+]
 MaxCostOption = Annotated[
     float | None, _option(_LIMITS, "Stop when this command has spent so many US dollars.", min=0)
 ]
@@ -96,6 +105,7 @@ def eval_(
     seed: SeedOption = 0,
     judge: JudgeOption = "",
     data_root: DataRootOption = None,
+    ask: AskOption = "",
     confidence: Annotated[
         str,
         _option(
@@ -144,7 +154,7 @@ def eval_(
         _wishes(model, suite, scenario, max_instances, shots, trials, perturbations, seed, judge, data_root),
         confidence=check_wish(confidence),
     )
-    wishes = replace(wishes, stream=stream)
+    wishes = replace(wishes, stream=stream, ask=ask)
     _check_asked(wishes, resume)
     options = evaluating.EvalOptions(
         home=DEFAULT_FOLDER.expanduser(),
@@ -263,6 +273,7 @@ def refresh(
     seed: SeedOption = 0,
     judge: JudgeOption = "",
     data_root: DataRootOption = None,
+    ask: AskOption = "",
     max_cost: MaxCostOption = None,
     max_tokens: MaxTokensOption = None,
     max_time: MaxTimeOption = None,
@@ -291,7 +302,7 @@ def refresh(
     if not suite and not scenario:
         raise UserError("nothing to evaluate", hint="give --suite offline, or --scenario NAME")
     wishes = _wishes("", suite, scenario, max_instances, shots, trials, perturbations, seed, judge, data_root)
-    wishes = replace(wishes, stream=stream)
+    wishes = replace(wishes, stream=stream, ask=ask)
     keys = _named_keys(model, key_env)
     options = evaluating.EvalOptions(
         home=DEFAULT_FOLDER.expanduser(),

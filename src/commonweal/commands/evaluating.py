@@ -445,6 +445,7 @@ def _command(wishes: Wishes) -> str:
         ("--data-root", wishes.data_root or None),
         ("--seed", wishes.seed or None),
         ("--judge", wishes.judge or None),
+        ("--ask", wishes.ask or None),
         ("--confidence", wishes.confidence if wishes.confidence != "auto" else None),
     ):
         if value is not None:

@@ -23,7 +23,7 @@ Method = Literal[
     "tools",
     "tools_by_text",
 ]
-Ask = Literal["auto", "completion", "chat"]
+Ask = Literal["auto", "completion", "chat", "prefer_chat"]
 Confidence = Literal["", "sampled", "verbalized"]
 
 
@@ -32,7 +32,8 @@ class Adaptation:
     """HELM's AdapterSpec. Defaults are HELM's for generation.
 
     ``ask`` says whether prompts go to the completion or to the chat endpoint (auto: completion where the model has
-    it, else chat, in which the whole prompt is one user message). ``shots`` is HELM's max_train_instances;
+    it, else chat, in which the whole prompt is one user message; prefer_chat: chat where the model has one, else as
+    auto, which :func:`commonweal.evals.adapters.resolve.resolve` decides). ``shots`` is HELM's max_train_instances;
     ``trials`` its num_train_trials: each draws its own examples. ``chain_of_thought`` takes the worked solution of the
     examples (``extra["thought"]``) into the prompt. ``confidence`` says what is asked beside each answer, "" nothing:
     ``confidence_samples`` more samples of it, or for its probability in words.

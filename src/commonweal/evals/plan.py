@@ -16,9 +16,11 @@ from typing import Any
 from commonweal.core.completion import Abilities
 from commonweal.core.config import from_table
 from commonweal.core.errors import ConfigError, UserError
-from commonweal.evals.adaptation import Adaptation
+from commonweal.evals.adaptation import Adaptation, Ask
 from commonweal.evals.scenario import Args, Scenario
 from commonweal.evals.spec import RunSpec
+
+_ASKS: tuple[Ask, ...] = ("chat", "completion", "auto")
 
 Resolve = Callable[[str], tuple[Scenario, Args]]
 
@@ -26,7 +28,7 @@ Resolve = Callable[[str], tuple[Scenario, Args]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
     """What the user asked for, as plain data. ``model`` is how it was written; ``shots``, ``trials`` None: the
-    scenario's own. ``perturbations`` are names and groups, None: the default."""
+    scenario's own; so is ``ask`` "". ``perturbations`` are names and groups, None: the default."""
 
     model: str
     suite: str = ""
@@ -39,6 +41,7 @@ class Wishes:
     judge: str = ""
     data_root: str = ""
     stream: bool = False
+    ask: str = ""
     confidence: str = "auto"
 
     def given(self) -> list[str]:
@@ -160,9 +163,20 @@ def _wished(adaptation: Adaptation, wishes: Wishes) -> Adaptation:
             adaptation,
             shots=adaptation.shots if wishes.shots is None else wishes.shots,
             trials=adaptation.trials if wishes.trials is None else wishes.trials,
+            ask=_ask(wishes.ask) or adaptation.ask,
         )
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def _ask(text: str) -> Ask | None:
+    """How the user wants models to be asked, None where as the scenario says. Raises ConfigError."""
+    if not text:
+        return None
+    for known in _ASKS:
+        if text == known:
+            return known
+    raise ConfigError(f"--ask {text}: not known", hint=f"one of {', '.join(_ASKS)}")
 
 
 def wished_perturbations(wishes: Wishes, scenario: Scenario, args: Args) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ ANSWER_TOKENS = 64
 """What a model that chats may need to name a letter: "The correct answer is **B) ...**"."""
 
 _SEPARATE = ("multiple_choice_separate", "multiple_choice_separate_calibrated")
+_SCORED = (*_SEPARATE, "language_modeling")
 _LETTERS = "Answer with the letter of the best option.\n"
 
 
@@ -22,6 +23,7 @@ def resolve(adaptation: Adaptation, abilities: Abilities) -> tuple[Adaptation, s
 
     Options that were to be scored one by one are asked for together, by letter, of a model that does not score given
     text; a model that is asked by chat may answer a letter in a sentence; one without tool calls calls tools by text.
+    A scenario that prefers a chat gets one, with the model's own template, where the model has it.
     """
     reasons = []
     if adaptation.method in _SEPARATE and abilities.score is False:
@@ -35,12 +37,29 @@ def resolve(adaptation: Adaptation, abilities: Abilities) -> tuple[Adaptation, s
             "tools are described in the prompt and called by text: the model has no tool calls of its own"
         )
         adaptation = replace(adaptation, method="tools_by_text")
+    adaptation, way = _way(adaptation, abilities)
+    if way:
+        reasons.append(way)
     if _is_short(adaptation) and (adaptation.ask == "chat" or abilities.complete is False):
         reasons.append(
             f"{ANSWER_TOKENS} tokens for the answer in place of {adaptation.max_tokens}: the model is asked by chat"
         )
         adaptation = replace(adaptation, max_tokens=ANSWER_TOKENS)
     return adaptation, "; ".join(reasons)
+
+
+def _way(adaptation: Adaptation, abilities: Abilities) -> tuple[Adaptation, str]:
+    """Chat or not. That a model has no chat is only said where that is known."""
+    if adaptation.ask == "prefer_chat":
+        if abilities.chat is False:
+            return replace(adaptation, ask="auto"), "asked without a chat's template: the model has no chat"
+        return replace(adaptation, ask="chat"), "asked by chat, with the model's own template"
+    if adaptation.ask == "chat" and adaptation.method in _SCORED:
+        return (
+            replace(adaptation, ask="auto"),
+            "asked without a chat's template: a given text is scored, which no chat can be asked for",
+        )
+    return adaptation, ""
 
 
 def _is_short(adaptation: Adaptation) -> bool:

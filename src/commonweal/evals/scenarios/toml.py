@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from commonweal.core.config import load_toml
 from commonweal.core.errors import ConfigError
-from commonweal.evals.adaptation import Adaptation, Method
+from commonweal.evals.adaptation import Adaptation, Ask, Method
 from commonweal.evals.instance import Instance, Reference, Split
 from commonweal.evals.loading.fields import bad
 from commonweal.evals.loading.fields import field as read_field
@@ -78,7 +78,7 @@ class Prompt:
     output_suffix: str | None = None
     instance_prefix: str | None = None
     system: str | None = None
-    ask: Literal["auto", "completion", "chat"] | None = None
+    ask: Ask | None = None
     max_tokens: int | None = None
     temperature: float | None = None
     outputs: int | None = None

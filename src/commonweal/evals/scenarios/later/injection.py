@@ -109,6 +109,7 @@ INJECTION = (
         licence="MIT (see NOTICE.md: contexts CC-BY-SA)",
         read=_read,
         adaptation=Adaptation(
+            ask="prefer_chat",
             input_prefix="",
             input_suffix="",
             output_prefix="",

@@ -90,7 +90,9 @@ INSTRUCTIONS = (
         source="Zhou et al. 2023, Instruction-Following Evaluation, arXiv 2311.07911",
         licence="Apache-2.0",
         read=_ifeval,
-        adaptation=Adaptation(input_prefix="", output_prefix="", shots=0, max_tokens=4096, stop=()),
+        adaptation=Adaptation(
+            ask="prefer_chat", input_prefix="", output_prefix="", shots=0, max_tokens=4096, stop=()
+        ),
         main_metric="ifeval_strict_accuracy",
         metrics=("ifeval", "ifeval_instructions", "efficiency"),
         tags=("instructions",),

@@ -16,6 +16,7 @@ from commonweal.evals.scenarios.arguments import chosen
 from commonweal.evals.scenarios.reading import github
 
 ALONE = Adaptation(
+    ask="prefer_chat",
     input_prefix="",
     input_suffix="",
     output_prefix="",

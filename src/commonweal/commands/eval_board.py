@@ -196,12 +196,14 @@ def _ending(done: Evaluation) -> Iterator[str]:
             for line in _wrapped(f"{entry.name}: {entry.status}: {entry.reason}", "  "):
                 yield f"[yellow]{safe(line)}[/]"
     runs = [entry.measured.run for entry in done.entries if entry.measured]
+    joules = sum(run["cost"]["joules"] or 0.0 for run in runs)
     dollars = [run["cost"]["dollars"] for run in runs if run["cost"]["dollars"] is not None]
     parts = [
         f"{sum(run['cost']['requests'] for run in runs):,} requests",
         f"{count(sum(run['cost']['prompt_tokens'] for run in runs))} tokens read",
         f"{count(sum(run['cost']['completion_tokens'] for run in runs))} written",
         *([f"${sum(dollars):.2f}"] if dollars else []),
+        *([f"{short(joules)} J"] if joules else []),
         duration(sum(run["seconds"] for run in runs)),
     ]
     yield safe(", ".join(parts))

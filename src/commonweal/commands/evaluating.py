@@ -30,6 +30,7 @@ from commonweal.evals.cache import CachedCompleter, RequestCache
 from commonweal.evals.completers.providers import PROVIDERS
 from commonweal.evals.completers.remote import RemoteOptions
 from commonweal.evals.completers.resolve import open_completer
+from commonweal.evals.energy.meter import ELSEWHERE
 from commonweal.evals.estimate import Estimate, estimate
 from commonweal.evals.evaluation import Evaluation, begun, evaluate, other_model
 from commonweal.evals.loading.loader import DataLoader
@@ -337,6 +338,7 @@ def _bench(
         concurrency=options.concurrency,
         command=partial(_run_command, wishes),
         prepare=partial(_prepare, opened.inner, wishes),
+        energy=getattr(opened.inner, "energy", ELSEWHERE),
     )
 
 

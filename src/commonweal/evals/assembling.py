@@ -22,6 +22,7 @@ from commonweal.evals.adapters.resolve import resolve as settle
 from commonweal.evals.adapters.shots import choose_examples
 from commonweal.evals.adapters.tokens import TokenCounter
 from commonweal.evals.budget import Limits, Prices, Spent
+from commonweal.evals.energy.meter import ELSEWHERE, Energy
 from commonweal.evals.measuring import Bench
 from commonweal.evals.metrics.aggregate import Table
 from commonweal.evals.metrics.efficiency import Efficiency, Price
@@ -103,6 +104,7 @@ def bench(
     concurrency: int = 0,
     command: Callable[[str, RunSpec], str] = lambda named, spec: "",
     prepare: Callable[[RunSpec], None] = lambda spec: None,
+    energy: Energy = ELSEWHERE,
 ) -> Bench:
     """What runs are measured with. ``endpoint`` is how the model was written, ``began`` of the monotonic clock; what is
     ``spent`` has the prices."""
@@ -112,7 +114,7 @@ def bench(
         judge=judge,
         loader=loader,
         adapter=partial(_adapter, completer, tokens, tools.data_root),
-        table=partial(_table, spent.prices),
+        table=partial(_table, spent.prices, energy),
         annotators=partial(_annotators, tools),
         examples=choose_examples,
         perturbed=apply_all,
@@ -127,6 +129,7 @@ def bench(
         concurrency=concurrency,
         command=command,
         prepare=prepare,
+        energy=energy,
     )
 
 
@@ -142,11 +145,11 @@ def _adapter(
     )
 
 
-def _table(prices: Prices | None, spec: RunSpec) -> Table:
+def _table(prices: Prices | None, energy: Energy, spec: RunSpec) -> Table:
     price = Price(prompt=prices.prompt, completion=prices.completion) if prices else None
     return Table(
         families(spec.metrics),
-        made={"efficiency": Efficiency(price)},
+        made={"efficiency": Efficiency(price, energy)},
         groups={kind: _of_kind(spec, kind) for kind in ("robustness", "fairness")},
         seed=spec.seed,
     )

@@ -13,13 +13,15 @@ from importlib import metadata
 from typing import Any
 
 from commonweal import __version__
+from commonweal.evals.energy.meter import Energy
 
 _LIBRARIES = ("numpy", "pyarrow", "httpx")
 _MODEL_LIBRARIES = ("torch", "transformers", "tokenizers")
 
 
-def environment() -> dict[str, Any]:
-    """Versions and machine as plain JSON. Libraries that compute a local model are named only where they are in use."""
+def environment(energy: Energy) -> dict[str, Any]:
+    """Versions and machine as plain JSON, and how ``energy`` is measured there. Libraries that compute a local model
+    are named only where they are in use."""
     used = [*_LIBRARIES, *(name for name in _MODEL_LIBRARIES if name in sys.modules)]
     return {
         "commonweal": __version__,
@@ -27,6 +29,7 @@ def environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
         "processors": os.cpu_count(),
+        "energy": str(energy),
         "libraries": {name: version for name in used if (version := _version(name))},
     }
 

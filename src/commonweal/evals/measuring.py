@@ -24,6 +24,7 @@ from commonweal.core.errors import Conflict
 from commonweal.evals.adaptation import Adaptation
 from commonweal.evals.adapters.adapter import Adapter
 from commonweal.evals.budget import Limits, Prices, Spent
+from commonweal.evals.energy.meter import ELSEWHERE, Energy
 from commonweal.evals.environment import environment
 from commonweal.evals.instance import Instance
 from commonweal.evals.material import Material, gather
@@ -68,7 +69,7 @@ class Scores(Protocol):
 class Bench:
     """What runs are measured with. ``perturbed`` gives the instances that are made of one, without the original;
     ``concurrency`` 0 leaves it to the model. ``clock`` counts seconds, ``wall`` gives the time of day (Unix);
-    ``prepare`` is told of each run before anything of it is asked."""
+    ``prepare`` is told of each run before anything of it is asked; ``energy`` is how that is measured."""
 
     completer: Completer
     endpoint: str
@@ -90,6 +91,7 @@ class Bench:
     concurrency: int = 0
     command: Callable[[str, RunSpec], str] = lambda named, spec: ""
     prepare: Callable[[RunSpec], None] = lambda spec: None
+    energy: Energy = ELSEWHERE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,7 +323,7 @@ class _Run:
             "started": self._before.get("started", _moment(now)),
             "updated": _moment(now),
             "seconds": round(self._before.get("seconds", 0.0) + bench.clock() - self._began, 3),
-            "environment": environment(),
+            "environment": environment(bench.energy),
             "command": bench.command(self._planned.named, spec),
         }
         write_json(self._folder / RUN, run)

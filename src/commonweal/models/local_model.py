@@ -90,6 +90,11 @@ class LocalModel:
         self.vocabulary = int(model.config.get_text_config().vocab_size)
         self.ends = ends_of(model)
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._device
+
     @torch.inference_mode()
     def score(self, asked: Sequence[Encoded], *, alternatives: int = 0) -> list[Scores]:
         """The scores of each continuation after its prompt. Prompts that are equal are read once."""

@@ -13,6 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from made_samples import asked, chosen, completion, generated, timed
 
+from commonweal.evals.energy.meter import Energy
 from commonweal.evals.instance import Instance, Reference
 from commonweal.evals.metrics import calibration
 from commonweal.evals.metrics.calibration import (
@@ -307,6 +308,9 @@ def test_what_the_server_does_not_tell_is_left_out() -> None:
         "num_prompt_tokens",
     }
     assert Efficiency().reason("cost", {}) == "no price given"
+    assert "the model runs elsewhere" in Efficiency().reason("energy", {})
+    assert Efficiency(energy=Energy(reason="no meter")).reason("energy", {}) == "no meter"
+    assert "meter failed" in Efficiency(energy=Energy(method="RAPL")).reason("energy", {})
     half = timed(completion("a", total=2.0, first=1.0, completion_tokens=4), completion("b"))
     found = Efficiency().score(half)
     assert (found["inference_runtime"], found["time_to_first_token"], found["tokens_per_second"]) == (

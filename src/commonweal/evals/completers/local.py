@@ -21,11 +21,18 @@ from typing import TYPE_CHECKING, TypeVar
 from commonweal.core.completion import Abilities, Completion, CompletionFailed, Request
 from commonweal.core.errors import ConfigError
 from commonweal.evals.completers.batching import Asked, Budget, Load, fitting, place
+from commonweal.evals.energy.finding import find_meter
+from commonweal.evals.energy.meter import Energy, Meter
+from commonweal.evals.energy.sharing import metering
 
 if TYPE_CHECKING:
+    import torch
+
     from commonweal.models.encoded import Encoded
     from commonweal.models.local_model import LocalModel
     from commonweal.models.text import LocalText
+
+    Compute = Callable[[Sequence[Asked], LocalModel, LocalText], list[Completion]]
 
 E = TypeVar("E", bound=Exception)
 
@@ -74,16 +81,25 @@ _Outcome = tuple[asyncio.Future[Completion], Completion | CompletionFailed]
 
 
 class LocalCompleter:
-    """The model in the folder (or of the hub's name) ``location``. For one event loop."""
+    """The model in the folder (or of the hub's name) ``location``. For one event loop. ``energy`` says, once it is
+    loaded, how the energy of its answers is measured, or why not; ``meter_of`` finds the meter of a device."""
 
-    def __init__(self, location: str, options: LocalOptions | None = None) -> None:
+    def __init__(
+        self,
+        location: str,
+        options: LocalOptions | None = None,
+        *,
+        meter_of: Callable[[str, str], Meter | Energy] = find_meter,
+    ) -> None:
+        self.energy = Energy(reason="the model is not loaded")
+        self._meter_of = meter_of
         self._location = location
         self._options = options or LocalOptions()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="local-model")
         self._queue: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
         self._loaded: tuple[LocalModel, LocalText] | None = None
-        self._completions: Callable[[Sequence[Asked], LocalModel, LocalText], list[Completion]]
+        self._completions: Compute
         self._rows = self._options.batch_rows
         self._abilities = Abilities(
             score=True,
@@ -208,11 +224,26 @@ class LocalCompleter:
             text = LocalText(self._location)
             if text.end is not None:
                 model.ends = model.ends | {text.end}
-            self._completions = completions
+            self._completions, self.energy = self._metered(completions, model.device)
             self._loaded = model, text
             gc.freeze()  # to walk through all of torch again and again takes a tenth of an evaluation
             self._abilities = replace(self._abilities, chat=text.has_chat, window=model.window)
         return self._loaded
+
+    def _metered(self, completions: Compute, device: torch.device) -> tuple[Compute, Energy]:
+        meter = self._meter_of(device.type, _uuid(device))
+        if isinstance(meter, Energy):
+            return completions, meter
+        return metering(completions, meter), Energy(method=meter.method)
+
+
+def _uuid(device: torch.device) -> str:
+    """What NVML calls a GPU, "" for what is none of NVIDIA's."""
+    import torch
+
+    if device.type != "cuda" or torch.version.hip:
+        return ""
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
 
 
 def _asked(

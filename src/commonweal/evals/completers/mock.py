@@ -23,6 +23,7 @@ from commonweal.core.completion import (
     Token,
 )
 from commonweal.core.errors import ConfigError
+from commonweal.evals.energy.meter import Energy
 
 Answer = Callable[[Request], "str | Choice"]
 
@@ -75,6 +76,8 @@ class MockCompleter:
     ``fail_rate`` of the requests, chosen by their content, fail with ``failure``; ``latency`` is in seconds. A scored
     continuation that equals the answer gets a log-probability near 0 a token, any other one a lower.
     """
+
+    energy = Energy(reason="the mock computes nothing that could take energy")
 
     def __init__(
         self,

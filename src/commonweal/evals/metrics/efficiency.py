@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from commonweal.evals.energy.meter import ELSEWHERE, Energy
 from commonweal.evals.metrics.metric import Column, Definition, Family
 from commonweal.evals.sample import Sample
 
@@ -25,10 +26,10 @@ class Price:
 
 
 class Efficiency:
-    """Numbers of every sample with answers. ``price`` None: no cost."""
+    """Numbers of every sample with answers. ``price`` None: no cost. ``energy`` is how that is measured, if it is."""
 
-    def __init__(self, price: Price | None = None) -> None:
-        self._price = price
+    def __init__(self, price: Price | None = None, energy: Energy = ELSEWHERE) -> None:
+        self._price, self._energy = price, energy
 
     def score(self, sample: Sample) -> dict[str, float]:
         answers = sample.answers
@@ -83,6 +84,8 @@ class Efficiency:
     def reason(self, name: str, columns: Mapping[str, Column]) -> str:
         if name == "cost":
             return "no price given" if self._price is None else "the server did not count tokens"
+        if name == "energy":
+            return self._energy.reason or "the energy meter failed, or answers are of an earlier run"
         return _REASONS.get(name, "not told by the server")
 
 
@@ -91,7 +94,6 @@ def _bytes(text: str) -> int:
 
 
 _REASONS = {
-    "energy": "no energy meter",
     "time_to_first_token": "answers were not streamed (--stream)",
     "num_prompt_tokens": "the server did not count tokens",
     "num_completion_tokens": "the server did not count tokens",
@@ -136,7 +138,11 @@ EFFICIENCY = Family(
         ),
         _definition("cost", "Cost", "Price of all tokens of a sample's requests.", "price's currency"),
         _definition(
-            "energy", "Energy", "Energy that a sample's requests took, where the machine has a meter.", "J"
+            "energy",
+            "Energy",
+            "Energy that the machine took for a sample's requests, idle power included: RAPL or NVML, of a local"
+            " model.",
+            "J",
         ),
         _definition("num_prompt_tokens", "Prompt tokens", "Tokens of a prompt.", "tokens", "general"),
         _definition(

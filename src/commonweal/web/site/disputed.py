@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -73,13 +73,9 @@ class _Asked:
             for brief in site.samples(run).digest.originals:
                 if brief.trial == 0:
                     self._briefs.setdefault(brief.id, {})[run.model] = brief
-        self._order = sorted(self._briefs, key=lambda key: (-self._spread(key), natural(key)))
+        self._spread = {key: _variance(list(found.values())) for key, found in self._briefs.items()}
+        self._order = sorted(self._briefs, key=lambda key: (-self._spread[key], natural(key)))
         self.pages = -(-len(self._order) // PER_PAGE)
-
-    def _spread(self, key: str) -> float:
-        """The variance of the main metric over the models."""
-        values = [one.value for one in self._briefs[key].values() if one.value is not None]
-        return statistics.pvariance(values) if len(values) > 1 else 0.0
 
     def page(self, number: int) -> DisputedPage:
         first = self._runs[0]
@@ -93,7 +89,7 @@ class _Asked:
             models=[Link(text=run.model, path=addresses.run(run.model, run.name)) for run in self._runs],
             rows=[self._row(key) for key in keys],
             total=len(self._order),
-            disagreed=sum(self._spread(key) > 0 for key in self._order),
+            disagreed=sum(spread > 0 for spread in self._spread.values()),
             pager=pager(number, self.pages, lambda n: addresses.across(self._name, n)),
         )
 
@@ -117,3 +113,12 @@ class _Asked:
             value=brief.value if brief.outcome in ("partly", "measured") else None,
             path=f"{addresses.shard(model, self._name, brief.shard)}#{anchor(brief.id)}",
         )
+
+
+def _variance(briefs: Sequence[Brief]) -> float:
+    """Of the main metric over the models; 0 where all have the same."""
+    values = [one.value for one in briefs if one.value is not None]
+    if len(set(values)) < 2:
+        return 0.0
+    mean = math.fsum(values) / len(values)
+    return math.fsum((value - mean) ** 2 for value in values) / len(values)

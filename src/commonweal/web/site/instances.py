@@ -7,6 +7,7 @@ is shown in part, with a link to all of it as a file of plain text.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ from commonweal.evals.summary.runs import SavedRun
 from commonweal.web.site import addresses
 from commonweal.web.site.listing import MARKS, OUTCOMES, anchor, pager, way
 from commonweal.web.site.page import File, Link, Page
-from commonweal.web.site.samples import SHARD, Brief, Detail, Digest, Outcome, Rows
+from commonweal.web.site.samples import SHARD, Brief, Detail, Outcome
 from commonweal.web.site.state import Site
 
 LONGEST = 20_000
@@ -70,7 +71,7 @@ class Asked:
     open: bool
     continuation: Text | None
     completion: Text | None
-    others: Sequence[str]
+    others: Sequence[Text]
     calls: Sequence[tuple[str, str]]
     tokens: Sequence[TokenShown]
     tokens_left: int
@@ -87,10 +88,10 @@ class Form:
     mark: str
     word: str
     input: Text
-    output: str
-    outputs: Sequence[str]
+    output: Text
+    outputs: Sequence[Text]
     probabilities: Sequence[tuple[str, float]]
-    annotations: Sequence[tuple[str, str]]
+    annotations: Sequence[tuple[str, Text]]
     failure: str
     asked: Sequence[Asked]
 
@@ -124,10 +125,9 @@ class InstancesPage(Page):
 
 
 def pages(site: Site, run: SavedRun) -> Iterator[InstancesPage | File]:
-    digest = site.samples(run).digest
-    for number in range(1, digest.shards + 1):
+    for number in range(1, site.samples(run).digest.shards + 1):
         details = _details(site, run, number)
-        yield _page(run, digest, number, details)
+        yield _page(site, run, number, details)
         yield from _long_texts(run, number, details)
 
 
@@ -135,7 +135,7 @@ def page(site: Site, run: SavedRun, number: int) -> InstancesPage | None:
     digest = site.samples(run).digest
     if not 1 <= number <= digest.shards:
         return None
-    return _page(run, digest, number, _details(site, run, number))
+    return _page(site, run, number, _details(site, run, number))
 
 
 def text_file(site: Site, run: SavedRun, number: int, name: str) -> File | None:
@@ -153,13 +153,13 @@ def _details(site: Site, run: SavedRun, number: int) -> list[Detail]:
     return samples.details(samples.digest.ids[(number - 1) * SHARD : number * SHARD])
 
 
-def _page(run: SavedRun, digest: Digest, number: int, details: Sequence[Detail]) -> InstancesPage:
+def _page(site: Site, run: SavedRun, number: int, details: Sequence[Detail]) -> InstancesPage:
+    samples = site.samples(run)
+    digest = samples.digest
     first = (number - 1) * SHARD
     briefs: dict[str, list[Brief]] = {one.id: [] for one in details}
-    for brief in digest.briefs:
-        if brief.shard == number:
-            briefs[brief.id].append(brief)
-    following = _following(digest)
+    for brief in samples.by_shard[number]:
+        briefs[brief.id].append(brief)
     return InstancesPage(
         path=addresses.shard(run.model, run.name, number),
         title=f"{run.name}, {run.model}: instances {first + 1} to {first + len(details)}",
@@ -170,25 +170,11 @@ def _page(run: SavedRun, digest: Digest, number: int, details: Sequence[Detail])
         first=first + 1,
         total=len(digest.ids),
         instances=[
-            _instance(run, number, place, one, briefs[one.id], following.get(one.id))
+            _instance(run, number, place, one, briefs[one.id], samples.next_wrong.get(one.id))
             for place, one in enumerate(details)
         ],
         pager=pager(number, digest.shards, lambda n: addresses.shard(run.model, run.name, n)),
     )
-
-
-def _following(digest: Digest) -> dict[str, Brief]:
-    """For each instance the next one after it that was wrong."""
-    found: dict[str, Brief] = {}
-    wrong: Brief | None = None
-    for brief in reversed(digest.originals):
-        if wrong is not None and wrong.id != brief.id:
-            found[brief.id] = wrong
-        elif brief.id in found:
-            continue
-        if brief.outcome in ("wrong", "partly", "failed"):
-            wrong = brief
-    return found
 
 
 def _instance(
@@ -234,8 +220,8 @@ def _form(run: SavedRun, number: int, place: int, detail: Detail, brief: Brief) 
         mark=MARKS[brief.outcome],
         word=OUTCOMES[brief.outcome],
         input=_shown(instance["input"] or "", ""),
-        output=sample["output"] or "",
-        outputs=sample["outputs"] or (),
+        output=_shown(sample["output"] or "", ""),
+        outputs=[_shown(text or "", "") for text in sample["outputs"] or ()],
         probabilities=list(zip(texts, sample["probabilities"] or (), strict=False)),
         annotations=_annotations(sample["annotations"]),
         failure=_failure(sample),
@@ -251,11 +237,13 @@ def _failure(row: Mapping[str, Any]) -> str:
     return f"{row['failure']}: {row['message'] or ''}".rstrip(": ") if row["failure"] else ""
 
 
-def _annotations(text: str | None) -> list[tuple[str, str]]:
+def _annotations(text: str | None) -> list[tuple[str, Text]]:
     told = _json(text)
     if not isinstance(told, dict):
         return []
-    return [(name, json.dumps(value, ensure_ascii=False, indent=1)) for name, value in told.items()]
+    return [
+        (name, _shown(json.dumps(value, ensure_ascii=False, indent=1), "")) for name, value in told.items()
+    ]
 
 
 def _json(text: str | None) -> Any:
@@ -296,7 +284,7 @@ def _asked(run: SavedRun, number: int, name: str, row: Mapping[str, Any], same: 
         completion=None
         if row["completion"] is None
         else _shown(row["completion"], _text_path(run, number, f"{name}-completion")),
-        others=[str(one.get("text", "")) for one in _json(row["others"]) or ()],
+        others=[_shown(str(one.get("text", "")), "") for one in _json(row["others"]) or ()],
         calls=[(str(call[1]), str(call[2])) for call in _json(row["tool_calls"]) or ()],
         tokens=[_token(token) for token in tokens[:_TOKENS]],
         tokens_left=max(0, len(tokens) - _TOKENS),
@@ -313,12 +301,17 @@ def _turns(messages: str | None, path: str) -> list[Turn]:
         Turn(
             role=str(one.get("role", "")),
             text=_shown(str(one.get("content", "")), path),
-            images=[str(image) for image in one.get("images", ())],
+            images=[_image(image) for image in one.get("images", ())],
             calls=[_call(call) for call in one.get("tool_calls", ())],
         )
         for one in told
         if isinstance(one, dict)
     ]
+
+
+def _image(image: Any) -> str:
+    """A picture in a message is its media type and the hash of its bytes."""
+    return ", ".join(map(str, image)) if isinstance(image, list) else str(image)
 
 
 def _call(call: Any) -> tuple[str, str]:
@@ -328,8 +321,6 @@ def _call(call: Any) -> tuple[str, str]:
 
 
 def _token(token: Mapping[str, Any]) -> TokenShown:
-    import math
-
     logprob = token["logprob"]
     likely = 0.0 if logprob is None else math.exp(min(0.0, logprob))
     top = token["top"] or ()
@@ -375,7 +366,7 @@ def _text_path(run: SavedRun, number: int, name: str) -> str:
 
 def _long_texts(run: SavedRun, number: int, details: Sequence[Detail]) -> Iterator[File]:
     for place, detail in enumerate(details):
-        for index, row in enumerate(_rows(detail)):
+        for index, row in enumerate(detail.requests):
             for field in _TEXTS:
                 text = row[field]
                 if text and len(text) > LONGEST:
@@ -384,7 +375,3 @@ def _long_texts(run: SavedRun, number: int, details: Sequence[Detail]) -> Iterat
                         data=text.encode("utf-8", "replace"),
                         media_type="text/plain; charset=utf-8",
                     )
-
-
-def _rows(detail: Detail) -> Rows:
-    return detail.requests

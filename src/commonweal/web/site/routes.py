@@ -6,14 +6,18 @@ Looks for changes when a page is asked for, and at most every few seconds; while
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from typing import ClassVar
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 
 from commonweal.core.clock import Clock
+from commonweal.core.errors import NotFound
 from commonweal.web.site.book import PREFIXES, find
+from commonweal.web.site.page import File, Page
 from commonweal.web.site.render import media_type, render
 from commonweal.web.site.state import Site, fingerprint, load
 
@@ -39,6 +43,13 @@ HEADERS = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmptyPage(Page):
+    """What stands in place of a board while there is no run."""
+
+    template: ClassVar[str] = "empty.html"
+
+
 class LiveSite:
     """The site of some folders as it is now."""
 
@@ -61,7 +72,14 @@ class LiveSite:
             return self._site
 
     def answer(self, path: str) -> Response:
-        page = find(self.site(), path)
+        try:
+            site = self.site()
+        except NotFound:  # no run is there yet: the board says what makes one
+            if path != "index.html":
+                raise
+            page: Page | File = EmptyPage(path=path, title="Leaderboard")
+        else:
+            page = find(site, path)
         return Response(render(page), media_type=media_type(page), headers=HEADERS)
 
 

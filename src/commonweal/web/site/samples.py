@@ -145,6 +145,26 @@ class RunSamples:
             shard=shards[row["id"]],
         )
 
+    @cached_property
+    def by_shard(self) -> Mapping[int, Sequence[Brief]]:
+        """The samples of each page of details."""
+        found: dict[int, list[Brief]] = {}
+        for brief in self.digest.briefs:
+            found.setdefault(brief.shard, []).append(brief)
+        return found
+
+    @cached_property
+    def next_wrong(self) -> Mapping[str, Brief]:
+        """For each instance the next one after it whose original was not right."""
+        found: dict[str, Brief] = {}
+        wrong: Brief | None = None
+        for brief in reversed(self.digest.originals):
+            if wrong is not None and wrong.id != brief.id:
+                found.setdefault(brief.id, wrong)
+            if brief.outcome in ("wrong", "partly", "failed"):
+                wrong = brief
+        return found
+
     def details(self, ids: Sequence[str]) -> list[Detail]:
         """Everything about these instances, in this order."""
         found = {key: Detail(id=key) for key in ids}

@@ -44,7 +44,7 @@ class BoardTable extends HTMLElement {
   }
 
   addSort(head, index) {
-    const button = textButton("sort", `sort by ${head.firstChild.textContent.trim()}`);
+    const button = textButton("↕", `sort by ${head.firstChild.textContent.trim()}`);
     button.className = "sort";
     button.addEventListener("click", () => {
       const first = index === 0 || head.hasAttribute(LOWER) ? "ascending" : "descending";
@@ -57,7 +57,7 @@ class BoardTable extends HTMLElement {
   }
 
   addPin(row) {
-    const button = textButton("pin", `pin ${row.cells[0].textContent.trim()}`);
+    const button = textButton("☆", `pin ${row.cells[0].textContent.trim()}`);
     button.className = "pin";
     button.addEventListener("click", () => {
       row.classList.toggle("pinned");
@@ -90,6 +90,10 @@ class BoardTable extends HTMLElement {
     this.show();
   }
 
+  name(row) {
+    return row.cells[0].querySelector("a").textContent;
+  }
+
   pinned() {
     return this.rows.filter((row) => row.classList.contains("pinned"));
   }
@@ -99,15 +103,19 @@ class BoardTable extends HTMLElement {
     const ordered = this.column < 0 ? [...this.rows] : this.sorted();
     ordered.sort((a, b) => b.classList.contains("pinned") - a.classList.contains("pinned"));
     for (const row of ordered) {
-      const name = row.cells[0].querySelector("a").textContent.toLowerCase();
+      const name = this.name(row).toLowerCase();
       const pinned = row.classList.contains("pinned");
       row.hidden = !pinned && wanted !== "" && !name.includes(wanted);
-      row.querySelector(".pin").setAttribute("aria-pressed", String(pinned));
+      const pin = row.querySelector(".pin");
+      pin.setAttribute("aria-pressed", String(pinned));
+      pin.textContent = pinned ? "★" : "☆";
     }
     this.body.append(...ordered);
     this.heads.forEach((head, index) => {
-      if (index === this.column) head.setAttribute("aria-sort", this.order);
+      const sorted = index === this.column;
+      if (sorted) head.setAttribute("aria-sort", this.order);
       else head.removeAttribute("aria-sort");
+      head.querySelector(".sort").textContent = !sorted ? "↕" : this.order === "ascending" ? "↑" : "↓";
     });
     this.showCompare();
   }
@@ -117,7 +125,7 @@ class BoardTable extends HTMLElement {
     const value = (row) => row.cells[this.column].dataset.value;
     return [...this.rows].sort((a, b) => {
       if (this.column === 0) {
-        return sign * a.cells[0].textContent.localeCompare(b.cells[0].textContent);
+        return sign * this.name(a).localeCompare(this.name(b));
       }
       const left = value(a);
       const right = value(b);

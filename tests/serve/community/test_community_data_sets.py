@@ -263,7 +263,7 @@ def test_a_deletion_while_a_data_set_is_built_is_not_missed(
         class Waiting(Blobs):
             def put(self, data: bytes) -> BlobHash:
                 read_all.set()
-                assert deleted.wait(20)
+                assert deleted.wait(60)
                 return blobs.put(data)
 
         made: list[datasets.DataSet] = []
@@ -275,7 +275,7 @@ def test_a_deletion_while_a_data_set_is_built_is_not_missed(
             )
         )
         building.start()
-        assert read_all.wait(20)
+        assert read_all.wait(60)
         assert ann.delete(f"/v1/community/conversations/{conversation}").status_code == 200
         deleted.set()
         building.join(20)

@@ -213,7 +213,7 @@ def test_what_is_being_asked_is_cancelled_too(world: World, stage: str) -> None:
     world.hub.desk.script = hang
     driving = threading.Thread(target=world.drive, args=(begun["id"],))
     driving.start()
-    assert asked.wait(20)
+    assert asked.wait(60)
     with world.operator() as operator:
         assert operator.get(f"{PATH}/{begun['id']}").json()["state"] == stage
         operator.post(f"{PATH}/{begun['id']}/cancel")

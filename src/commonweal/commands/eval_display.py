@@ -65,5 +65,6 @@ def progress_line(progress: Progress, fresh: int, seconds: float) -> str:
     if progress.spent.prices:
         parts.append(f"${progress.spent.cost:.2f}")
     if rate:
-        parts.append(f"{console.duration((coverage.expected - coverage.finished) / rate)} left")
+        left = max(0, coverage.expected - coverage.finished)  # until the last instance was read, that is a guess
+        parts.append(f"{console.duration(left / rate)} left")
     return ", ".join(parts)

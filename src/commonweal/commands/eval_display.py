@@ -65,6 +65,6 @@ def progress_line(progress: Progress, fresh: int, seconds: float) -> str:
     if progress.spent.prices:
         parts.append(f"${progress.spent.cost:.2f}")
     if rate:
-        left = max(0, coverage.expected - coverage.finished)  # until the last instance was read, that is a guess
+        left = max(0, coverage.expected - coverage.finished)  # what is expected may be too few
         parts.append(f"{console.duration(left / rate)} left")
     return ", ".join(parts)

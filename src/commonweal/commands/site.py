@@ -39,7 +39,11 @@ def export_site(paths: Sequence[Path], out: Path, releases: Path | None, *, as_j
         )
         return
     console.out.print(
-        f"{len(site.runs):,} runs of {len(site.model_slugs):,} models: "
+        f"{_counted(len(site.runs), 'run')} of {_counted(len(site.model_slugs), 'model')}: "
         f"{done.files:,} files, {size(done.size)}, in {seconds:.1f} s"
     )
     console.out.print(safe(str(out / "index.html")))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from commonweal.web.site.words import figure, interval, line
+from commonweal.web.site.words import figure, interval, line, signed
 
-_WIDE, _ROW, _NAME, _VALUE = 640, 26, 200, 56
+_WIDE, _ROW, _VALUE, _EDGE = 440, 36, 52, 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,10 @@ def bars(title: str, rows: Sequence[Bar]) -> Markup:
     if not rows:
         return Markup("")
     ends = [end for row in rows for end in (row.value, row.low, row.high) if end is not None]
-    return _chart(title, rows, min(0.0, *ends, 0.0), max(0.0, *ends, 0.0), dots=False)
+    least, most = min(0.0, *ends), max(0.0, *ends)
+    if least >= 0 and most <= 1:  # shares are seen against the whole
+        most = 1.0
+    return _chart(title, rows, least, most, dots=False)
 
 
 def differences(title: str, rows: Sequence[Bar]) -> Markup:
@@ -45,10 +48,10 @@ def differences(title: str, rows: Sequence[Bar]) -> Markup:
 
 def _chart(title: str, rows: Sequence[Bar], least: float, most: float, *, dots: bool) -> Markup:
     span = (most - least) or 1.0
-    wide = _WIDE - _NAME - _VALUE - 16
+    wide = _WIDE - _VALUE - 2 * _EDGE
 
     def x(value: float) -> float:
-        return round(_NAME + 8 + wide * (value - least) / span, 1)
+        return round(_EDGE + wide * (value - least) / span, 1)
 
     height = _ROW * len(rows) + 8
     made = [
@@ -64,24 +67,24 @@ def _chart(title: str, rows: Sequence[Bar], least: float, most: float, *, dots: 
 
 def _row(row: Bar, y: int, x: object, *, dots: bool) -> str:
     assert callable(x)
-    zero, end, middle = x(0), x(row.value), y + 10
+    zero, end, middle = x(0), x(row.value), y + 23
     kind = "strong" if row.strong else "weak"
     told = f"{row.name}: {figure(row.value)}"
     if row.low is not None and row.high is not None:
         told += f", {interval(row.low, row.high)}"
     parts = [
         f'<g class="{kind}"><title>{escape(line(told))}</title>',
-        f'<text class=name x="{_NAME}" y="{y + 14}">{escape(line(row.name, 28))}</text>',
+        f'<text x="{_EDGE + 4}" y="{y + 12}">{escape(line(row.name, 56))}</text>',
     ]
     if not dots:
-        parts.append(
-            f'<rect x="{min(zero, end)}" y="{y + 3}" width="{max(0.5, abs(end - zero)):.1f}" height="14"/>'
-        )
+        width = max(0.5, abs(end - zero))
+        parts.append(f'<rect x="{min(zero, end)}" y="{y + 17}" width="{width:.1f}" height="12"/>')
     if row.low is not None and row.high is not None:
         parts.append(
             f'<line class=whisker x1="{x(row.low)}" y1="{middle}" x2="{x(row.high)}" y2="{middle}"/>'
         )
     if dots:
         parts.append(f'<circle cx="{end}" cy="{middle}" r="4"/>')
-    parts.append(f'<text class=value x="{_WIDE - 4}" y="{y + 14}">{figure(row.value)}</text></g>')
+    shown = signed(row.value) if dots else figure(row.value)
+    parts.append(f'<text class=value x="{_WIDE - 2}" y="{y + 27}">{shown}</text></g>')
     return "".join(parts)

@@ -14,7 +14,7 @@ from commonweal.web.site import addresses
 from commonweal.web.site.charts import Bar, differences
 from commonweal.web.site.listing import anchor
 from commonweal.web.site.page import HOME, Link, Page
-from commonweal.web.site.samples import Brief
+from commonweal.web.site.samples import Brief, natural
 from commonweal.web.site.state import Site
 
 FLIPS = 150
@@ -182,7 +182,11 @@ def _flips_page(site: Site, a: str, b: str, one: Compared) -> FlipsPage:
         a=Link(text=a, path=addresses.run(a, one.name)),
         b=Link(text=b, path=addresses.run(b, one.name)),
         sides=[
-            (model, [_flip(a, b, one.name, key, left, right) for key in keys[:FLIPS]], len(keys))
+            (
+                model,
+                [_flip(a, b, one.name, key, left, right) for key in sorted(keys, key=natural)[:FLIPS]],
+                len(keys),
+            )
             for model, keys in zip((a, b), sides, strict=True)
         ],
         p=one.p_flips,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -88,7 +89,7 @@ def page(site: Site, scenario: str) -> ScenarioPage:
         title=scenario,
         trail=(HOME,),
         name=scenario,
-        heading=str(told["scenario"].get("title") or scenario),
+        heading=_heading(scenario, told),
         about=str(told["scenario"].get("description") or ""),
         source=str(told["scenario"].get("source") or ""),
         licence=str(told["scenario"].get("licence") or ""),
@@ -112,12 +113,23 @@ def page(site: Site, scenario: str) -> ScenarioPage:
 
 
 def _order(site: Site, scenario: str) -> list[str]:
-    """The models that ran it, by rank, then by name; those without a number last."""
-    cells = {model: site.board.cells[model][scenario] for model in site.board.models}
+    """The models that ran it, by rank, then by their numbers, then by name; those without a number last."""
+    board = site.board
+    column = next(one for one in board.columns if one.scenario == scenario)
     there = {run.model for run in site.runs_of(scenario=scenario)}
-    return sorted(
-        there, key=lambda model: (cells[model].rank or len(cells) + 1, cells[model].mean is None, model)
-    )
+
+    def place(model: str) -> tuple[int, float, str]:
+        cell = board.cells[model][scenario]
+        mean = math.inf if cell.mean is None else -cell.mean if column.higher_is_better else cell.mean
+        return cell.rank or len(board.models) + 1, mean, model
+
+    return sorted(there, key=place)
+
+
+def _heading(scenario: str, told: Mapping[str, Any]) -> str:
+    """Its title; where that is only the name of one of its parts, its name."""
+    title = str(told["scenario"].get("title") or scenario)
+    return scenario if title == told["name"] else title
 
 
 def _row(site: Site, model: str, scenario: str, *, alone: bool) -> ModelRow:

@@ -1,0 +1,43 @@
+"""HELM's own runs, imported: from the board to the prompts that HELM sent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from commonweal.evals.exchange.helm import read_helm
+from commonweal.evals.exchange.importing import write_imported
+from commonweal.web.site import find, load, pages, render
+from commonweal.web.site.addresses import run as run_path
+
+
+def test_helms_runs_can_be_walked_from_the_board_to_the_prompt(data_root: Path, tmp_path: Path) -> None:
+    source = data_root / "helm_raw_mmlu" / "runs_full"
+    for run in read_helm(source):
+        write_imported(run, tmp_path)
+    site = load([tmp_path])
+    made = {page.path: render(page).decode("utf-8", "replace") for page in pages(site)}
+    board = find(site, "index.html")
+    assert [column.scenario.text for column in board.columns] == ["mmlu"]
+    assert len(board.rows) == 5
+    scenario = find(site, board.rows[0].cells[0].path)
+    assert [part.name.partition("=")[2] for part in scenario.parts] == [
+        "abstract_algebra",
+        "anatomy",
+        "international_law",
+    ]
+    for folder in source.iterdir():
+        if "subject=anatomy" not in folder.name:
+            continue
+        states = json.loads((folder / "scenario_state.json").read_text())
+        model = states["adapter_spec"]["model"]
+        page = find(site, f"{run_path(model, 'mmlu:subject=anatomy').rpartition('/')[0]}/instances-1.html")
+        shown = {
+            asked.prompt.beginning
+            for one in page.instances
+            for form in one.forms
+            for asked in form.asked
+            if asked.prompt
+        }
+        assert shown == {state["request"]["prompt"] for state in states["request_states"]}
+        assert page.path in made

@@ -6,7 +6,6 @@ escaping in a link; different names have different slugs, as a name that had to 
 
 from __future__ import annotations
 
-import posixpath
 import re
 from functools import lru_cache
 
@@ -34,11 +33,13 @@ def slug(name: str) -> str:
 def relative(here: str, there: str) -> str:
     """The link from the page ``here`` to ``there`` (which may have an anchor), for any sub-path.
 
-    >>> relative("runs/a/b/index.html", "static/site.css"), relative("index.html", "index.html#all")
-    ('../../../static/site.css', 'index.html#all')
+    >>> relative("runs/a/b/index.html", "static/site.css"), relative("runs/a/b/x.html", "runs/a/b/y.html#i-1")
+    ('../../../static/site.css', 'y.html#i-1')
     """
-    path, mark, anchor = there.partition("#")
-    return posixpath.relpath(path, posixpath.dirname(here) or ".") + mark + anchor
+    folder = here[: here.rfind("/") + 1]
+    if folder and there.startswith(folder):
+        return there[len(folder) :]
+    return "../" * here.count("/") + there
 
 
 def board(group: str) -> str:

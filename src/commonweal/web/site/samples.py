@@ -45,6 +45,7 @@ class Brief:
     input: str
     output: str
     shard: int
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +144,7 @@ class RunSamples:
             input=inputs.get((row["id"], row["perturbation"]), ""),
             output=row["output"] or "",
             shard=shards[row["id"]],
+            failure=row["failure"] or "",
         )
 
     @cached_property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from functools import lru_cache
 
 from markupsafe import Markup, escape
 
@@ -16,6 +17,7 @@ _SPECIAL = re.compile(
     "|[\x00-\x08\x0b-\x1f\x7f-\xa0\xad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff"
     "\ufff9-\ufffb\ud800-\udfff]"
 )
+_SHORT = 32
 _DANGEROUS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]")
 _MARKS = {"\n": "<i class=n></i>\n", "\t": "<i class=t></i>\t", " ": "<i class=s></i> "}
 
@@ -26,7 +28,17 @@ def exact(text: str) -> Markup:
     >>> exact("<b>\\x1b[31m ")
     Markup('&lt;b&gt;<i class=c data-c="U+001B"></i>[31m<i class=s></i> ')
     """
+    return _exact_short(text) if len(text) <= _SHORT else _exact(text)
+
+
+def _exact(text: str) -> Markup:
     return Markup(_SPECIAL.sub(_special, str(escape(text))))
+
+
+@lru_cache(maxsize=4096)
+def _exact_short(text: str) -> Markup:
+    """Parameters, outcomes, letters of answers: the same few come again and again."""
+    return _exact(text)
 
 
 def _special(match: re.Match[str]) -> str:
@@ -46,6 +58,8 @@ def line(text: str, most: int = 120) -> str:
     >>> line("a\\n  b\\u202ec", 9)
     'a b·c'
     """
+    if len(text) <= most and text.isprintable() and "  " not in text:
+        return text.strip()
     told = " ".join(_DANGEROUS.sub(_dot, text).split())
     return told if len(told) <= most else told[: most - 1].rstrip() + "…"
 

@@ -44,7 +44,7 @@ class BoardTable extends HTMLElement {
   }
 
   addSort(head, index) {
-    const button = textButton("↕", `sort by ${head.firstChild.textContent.trim()}`);
+    const button = textButton("↕", `sort by ${this.title(head)}`);
     button.className = "sort";
     button.addEventListener("click", () => {
       const first = index === 0 || head.hasAttribute(LOWER) ? "ascending" : "descending";
@@ -69,8 +69,8 @@ class BoardTable extends HTMLElement {
   read() {
     const state = new URLSearchParams(location.search);
     const pinned = new Set(state.getAll("pin"));
-    const column = Number(state.get("sort") ?? -1);
-    this.column = Number.isInteger(column) && column < this.heads.length ? column : -1;
+    const column = state.get("sort");
+    this.column = column === null ? -1 : this.heads.findIndex((head) => this.title(head) === column);
     this.order = state.get("order") === "ascending" ? "ascending" : "descending";
     this.search.value = state.get("q") ?? "";
     this.rows.forEach((row) => row.classList.toggle("pinned", pinned.has(row.dataset.model)));
@@ -80,7 +80,7 @@ class BoardTable extends HTMLElement {
   changed() {
     const state = new URLSearchParams();
     if (this.column >= 0) {
-      state.set("sort", this.column);
+      state.set("sort", this.title(this.heads[this.column]));
       state.set("order", this.order);
     }
     if (this.search.value) state.set("q", this.search.value);
@@ -88,6 +88,10 @@ class BoardTable extends HTMLElement {
     const told = state.toString();
     history.replaceState(null, "", (told ? `?${told}` : location.pathname) + location.hash);
     this.show();
+  }
+
+  title(head) {
+    return head.firstChild.textContent.trim();
   }
 
   name(row) {

@@ -158,7 +158,7 @@ class CopyLink extends HTMLElement {
   connectedCallback() {
     if (!navigator.clipboard) return;
     const place = this.closest("article");
-    const button = textButton("copy link", `copy the link to ${place.querySelector("h2").textContent}`);
+    const button = textButton("copy link", `copy link to ${place.querySelector("h2").textContent}`);
     button.addEventListener("click", async () => {
       await navigator.clipboard.writeText(new URL(`#${place.id}`, location.href).href);
       button.textContent = "copied";

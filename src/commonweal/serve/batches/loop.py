@@ -8,8 +8,6 @@ killed at any point, and another goes on with the lines that are left.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -17,7 +15,7 @@ from typing import Any, Protocol
 from commonweal.core.blobs import Blobs
 from commonweal.core.clock import Clock
 from commonweal.core.database import Database
-from commonweal.core.errors import CommonwealError, NotFound
+from commonweal.core.errors import NotFound
 from commonweal.core.ids import new_id
 from commonweal.serve.batches import orders
 from commonweal.serve.batches.orders import Answered, Batch, Status
@@ -25,8 +23,7 @@ from commonweal.serve.batches.reading import Line, check, read, split
 from commonweal.serve.batches.writing import line_of, line_of_error, write
 from commonweal.serve.exclusive import exclusive
 from commonweal.serve.files import shelf
-
-log = logging.getLogger(__name__)
+from commonweal.serve.tending import tend
 
 PRIORITY = -10
 """What a batch asks with: below everybody who waits for an answer."""
@@ -80,32 +77,12 @@ class Batcher:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        going: dict[str, asyncio.Task[None]] = {}
-        try:
-            while True:
-                with contextlib.suppress(CommonwealError):  # the database is away: at the next tick
-                    for batch in await asyncio.to_thread(self.waiting):
-                        if batch not in going:
-                            going[batch] = asyncio.create_task(self._drive_safely(batch), name=batch)
-                going = {batch: task for batch, task in going.items() if not task.done()}
-                await asyncio.sleep(self._options.tick_seconds)
-        finally:
-            for task in going.values():
-                task.cancel()
-            await asyncio.gather(*going.values(), return_exceptions=True)
+        await tend("batch", self.waiting, self.drive, every=self._options.tick_seconds)
 
     def waiting(self) -> list[str]:
         """The batches that are not over."""
         with self._database.transaction() as connection:
             return orders.under_way(connection)
-
-    async def _drive_safely(self, batch: str) -> None:
-        try:
-            await self.drive(batch)
-        except CommonwealError as error:
-            log.warning("batch.waits batch=%s error=%s", batch, error)
-        except Exception:
-            log.exception("batch.failed batch=%s", batch)
 
     async def drive(self, batch: str) -> None:
         """Take a batch as far as it goes, unless another process is at it."""

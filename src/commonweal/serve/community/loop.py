@@ -8,7 +8,6 @@ and the job again, and trains nothing twice. While machines train, nothing is he
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -45,6 +44,7 @@ from commonweal.serve.community.patience import Asker, Patience, passing
 from commonweal.serve.desk import Desk
 from commonweal.serve.exclusive import exclusive
 from commonweal.serve.files import shelf
+from commonweal.serve.tending import tend
 from commonweal.serve.tuning import jobs
 from commonweal.serve.tuning.jobs import TuningJob
 from commonweal.serve.tuning.recipe import Recipe
@@ -87,33 +87,16 @@ class Improver:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        going: dict[str, asyncio.Task[None]] = {}
-        try:
-            while True:
-                with contextlib.suppress(CommonwealError):  # the database is away: at the next tick
-                    for one in await asyncio.to_thread(self.waiting):
-                        if one not in going:
-                            going[one] = asyncio.create_task(self._drive_safely(one), name=one)
-                going = {one: task for one, task in going.items() if not task.done()}
-                await asyncio.sleep(self._options.tick_seconds)
-        finally:
-            for task in going.values():
-                task.cancel()
-            await asyncio.gather(*going.values(), return_exceptions=True)
+        await tend("improvement", self.waiting, self._drive_in_turn, every=self._options.tick_seconds)
 
     def waiting(self) -> list[str]:
         """Those that something may have to be done for."""
         with self._database.transaction() as connection:
             return improvements.under_way(connection, self._clock.now())
 
-    async def _drive_safely(self, improvement: str) -> None:
-        try:
-            async with self._places:
-                await self.drive(improvement)
-        except CommonwealError as error:
-            log.warning("improvement.waits id=%s error=%s", improvement, error)
-        except Exception:
-            log.exception("improvement.failed id=%s", improvement)
+    async def _drive_in_turn(self, improvement: str) -> None:
+        async with self._places:
+            await self.drive(improvement)
 
     async def drive(self, improvement: str) -> None:
         """Take one as far as it goes now, unless another process is at it."""

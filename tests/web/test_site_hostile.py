@@ -12,6 +12,8 @@ from made_runs import HOSTILE, chat_records, hostile_records, many_records, writ
 from site_reading import Read
 
 from commonweal.core.clock import SystemClock
+from commonweal.core.errors import DataError
+from commonweal.evals.run_folder import read_json, write_json
 from commonweal.web.site import Site, export, find, load, pages, render
 from commonweal.web.site.addresses import run as run_path
 from commonweal.web.site.routes import LiveSite, router_of
@@ -136,3 +138,30 @@ def test_a_live_site_follows_its_folder(site: Site, tmp_path: Path) -> None:
     assert ">two</a>" not in client.get("/").text, "it does not look that often"
     clock.moment = 20.0
     assert ">two</a>" in client.get("/").text
+
+
+def test_a_run_that_is_not_finished_has_a_page_that_says_so(site: Site, tmp_path: Path) -> None:
+    like = site.by_place["mock", "kinds"].folder
+    write_run(tmp_path / "whole", like, "m", "one", list(many_records(3)))
+    write_run(tmp_path / "torn", like, "n", "one", list(many_records(3)))
+    for table in (tmp_path / "torn").glob("*.parquet"):
+        table.unlink()
+    told = read_json(tmp_path / "torn" / "run.json")
+    write_json(
+        tmp_path / "torn" / "run.json", {**told, "status": "interrupted", "reason": "stopped by the user"}
+    )
+    made = load([tmp_path])
+    assert {page.path for page in pages(made)} >= {run_path("m", "one"), run_path("n", "one")}
+    html = render(find(made, run_path("n", "one"))).decode()
+    assert "interrupted: stopped by the user" in html
+    assert "None are saved yet." in html
+    cell = find(made, "index.html").rows[1].cells[0]
+    assert (cell.mean, find(made, "index.html").notes[cell.note - 1]) == (None, "stopped by the user")
+    assert len(render(find(made, "compare/m/n.html"))) > 1000
+
+
+def test_a_damaged_table_is_named(site: Site, tmp_path: Path) -> None:
+    write_run(tmp_path / "a", site.by_place["mock", "kinds"].folder, "m", "one", list(many_records(3)))
+    (tmp_path / "a" / "scores.parquet").write_bytes(b"not a table")
+    with pytest.raises(DataError, match=r"scores\.parquet: not a table"):
+        list(pages(load([tmp_path])))

@@ -27,6 +27,7 @@ SHARD = 50
 
 EXCERPT = 140
 _KEPT = 200_000_000
+_TABLES = ("instances", "samples", "requests", "scores")
 
 Outcome = Literal["right", "wrong", "partly", "failed", "measured", "unscored"]
 """Of one sample by the main metric: right and wrong are the best and the worst value of a metric between 0 and 1,
@@ -90,7 +91,7 @@ class RunSamples:
     @cached_property
     def present(self) -> bool:
         """Whether there are tables: an unfinished run has none yet."""
-        return all((self.run.folder / f"{name}.parquet").exists() for name in ("samples", "scores"))
+        return all((self.run.folder / f"{name}.parquet").exists() for name in _TABLES)
 
     @cached_property
     def values(self) -> Mapping[tuple[str, str, int], float]:
@@ -170,7 +171,7 @@ class RunSamples:
     def details(self, ids: Sequence[str]) -> list[Detail]:
         """Everything about these instances, in this order."""
         found = {key: Detail(id=key) for key in ids}
-        for name in ("instances", "samples", "requests", "scores"):
+        for name in _TABLES:
             for row in self._rows_of(name, ids):
                 getattr(found[row["id"]], name).append(row)
         for one in found.values():

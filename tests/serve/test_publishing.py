@@ -93,7 +93,7 @@ def test_quantization_makes_another_model(blobs: Blobs) -> None:
     assert whole.identity != quarter.identity
     adapter = stored(blobs, adapter_config__json=b"{}", adapter_model__safetensors=safetensors(lora=(4, 5)))
     beside = [
-        examine(blobs, adapter, name="ada", base="tiny", find_base=lambda name: base)
+        examine(blobs, adapter, name="ada", base="tiny", find_base=lambda name, base=base: base)
         for base in (whole, quarter)
     ]
     assert beside[0].identity != beside[1].identity

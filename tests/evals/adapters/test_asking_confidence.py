@@ -70,7 +70,9 @@ def test_what_is_asked_about_confidence(
     made, note = eliciting(adaptation, abilities, wish, metric)
     assert (made.confidence, made.confidence_samples) == (source, SAMPLES if source == "sampled" else 0)
     assert replace(made, confidence="", confidence_samples=0) == adaptation
-    silent = wish in ("logprobs", "none") or (wish == "auto" and (abilities is not NONE or metric == "toxic_frac"))
+    silent = wish in ("logprobs", "none") or (
+        wish == "auto" and (abilities is not NONE or metric == "toxic_frac")
+    )
     assert bool(note) != silent
 
 

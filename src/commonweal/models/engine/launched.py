@@ -131,8 +131,8 @@ def launch(
     stop: threading.Event | None = None,
 ) -> Child:
     """Start it and wait until it is ready, or ``stop`` is set. What it says goes to ``log``. On Linux it ends with the
-    thread that calls this, whatever ends that. Raises ConfigError where it cannot be started or ends at once, Unavailable
-    where it is not ready within ``patience`` seconds."""
+    thread that calls this, whatever ends that. Raises ConfigError where it cannot be started or ends at once, and
+    Unavailable where it is not ready within ``patience`` seconds."""
     port = _free_port()
     arguments = list(what.command(port))
     with log.open("wb") as out:

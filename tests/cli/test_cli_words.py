@@ -144,7 +144,7 @@ def test_version() -> None:
     ("arguments", "word"),
     [
         (("trian",), "trian"),
-        (("status", "--colour"), "--colour"),
+        (("site", "status", "--colour"), "--colour"),
         (("hub", "--port", "70000"), "--port"),
         (("train",), "JOB"),
         (("jobs", "show"), "JOB"),

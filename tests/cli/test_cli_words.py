@@ -35,7 +35,7 @@ COMMANDS = (
     "keys",
     "demo",
 )
-COMMANDS += ("eval", "leaderboard", "compare", "release", "refresh", "import-helm")
+COMMANDS += ("eval", "leaderboard", "compare", "release", "refresh", "import-helm", "site")
 MODELS_COMMANDS = ("publish", "retire")
 JOBS_COMMANDS = ("show", "pause", "resume", "cancel", "export")
 EVERY = [(), *((c,) for c in COMMANDS), *(("jobs", c) for c in JOBS_COMMANDS)]
@@ -144,7 +144,7 @@ def test_version() -> None:
     ("arguments", "word"),
     [
         (("trian",), "trian"),
-        (("site", "status", "--colour"), "--colour"),
+        (("status", "--colour"), "--colour"),
         (("hub", "--port", "70000"), "--port"),
         (("train",), "JOB"),
         (("jobs", "show"), "JOB"),

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch")
 import torch
-from e2e_pool import HubProcess, write_texts
+from e2e_pool import HubProcess, place, write_texts
 
 from commonweal.pool.client import PoolClient
 
@@ -31,17 +28,6 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where jobs keep their tokens."""
     return tmp_path_factory.mktemp("work")
-
-
-@contextmanager
-def place() -> Iterator[Path]:
-    """A folder for a hub. Not one of pytest's: the embedded PostgreSQL of root runs as another user, and whenever a
-    pytest starts it takes that user's way to them."""
-    folder = Path(tempfile.mkdtemp(prefix="commonweal-tests-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e_pool import HubProcess, MemberProcess, as_toml, commonweal, job_table
+from e2e_pool import HubProcess, MemberProcess, as_toml, commonweal, job_table, place
 
 ASPECTS = {"accuracy", "calibration", "robustness", "fairness", "bias", "toxicity", "efficiency"}
 WINDOW = 4096
@@ -16,6 +16,18 @@ WINDOW = 4096
 
 INSTANCES = 10
 NAME = "pool-trained"
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[HubProcess]:
+    """Its own: members earn by answering too, and the other tests compare what they earned with what jobs paid."""
+    with place() as folder:
+        made = HubProcess(folder)
+        try:
+            made.start()
+            yield made
+        finally:
+            made.stop()
 
 
 @pytest.fixture(scope="module")

@@ -214,11 +214,11 @@ class Improver:
         try:
             while not working.done():
                 await asyncio.wait([working], timeout=self._options.tick_seconds)
-                if asker.answered != told and not working.done():
+                if asker.answered != told:
                     told = asker.answered
-                    if not await asyncio.to_thread(self._tell, found, f"{told} answers"):
-                        return False
-                elif (await asyncio.to_thread(self._look, found.id)).state != found.state:
+                    await asyncio.to_thread(self._tell, found, f"{told} answers")
+                # Any other change of state is the stage's own: it is about to end.
+                if (await asyncio.to_thread(self._look, found.id)).state == "cancelled":
                     break
         finally:
             if not working.done():
@@ -226,9 +226,9 @@ class Improver:
                 await asyncio.gather(working, return_exceptions=True)
         return not working.cancelled() and working.result()
 
-    def _tell(self, found: Improvement, detail: str) -> bool:
+    def _tell(self, found: Improvement, detail: str) -> None:
         with self._database.transaction() as connection:
-            return improvements.changed(connection, found, detail=detail)
+            improvements.changed(connection, found, detail=detail)
 
     async def _score(self, found: Improvement, asker: Asker) -> bool:
         """Both versions on the held-out side."""

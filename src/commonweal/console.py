@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from commonweal.core.errors import CommonwealError
+from commonweal.train.refusals import REFUSALS
 
 if TYPE_CHECKING:
     from commonweal.pool import wire
@@ -186,23 +187,6 @@ def round_row(record: dict[str, Any]) -> tuple[str, ...]:
         _number(record["fewer_bytes"], ".0f", "x"),
         f"{record['seconds']:.1f}",
     )
-
-
-REFUSALS = {
-    "stale": "of another round",
-    "copy": "the same as another member's",
-    "empty": "nothing in it",
-    "no_gain": "no better than noise",
-    "diverged": "it did not start from the round's weights",
-    "not_finite": "not a number",
-    "huge_norm": "absurdly large",
-    "raises_loss": "it makes the model worse",
-    "oversized": "larger than what it encodes",
-    "truncated": "its end is missing",
-    "bad_header": "not a contribution",
-    "impossible": "more than was asked for",
-}
-"""What the words in a record mean, for people."""
 
 
 class RoundLines:

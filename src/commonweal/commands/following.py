@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from commonweal import console
-from commonweal.commands.pace import Pace
 from commonweal.core.errors import CommonwealError, Unavailable
 from commonweal.pool import wire
 from commonweal.pool.client import PoolClient
+from commonweal.train.headway import Pace
 
 T = TypeVar("T")
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 from commonweal import console
 from commonweal.commands.following import paused
-from commonweal.commands.pace import share_done
 from commonweal.commands.stage import DemoFailed, Stage
 from commonweal.pool import wire
 from commonweal.pool.client import PoolClient
+from commonweal.train.headway import share_done
 
 KILL_AT, JOIN_AT, WAIT_AT = 0.3, 0.45, 0.65
 """Shares of the job: when one member is killed, when another is started, and when it is waited for."""

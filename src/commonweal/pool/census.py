@@ -62,19 +62,24 @@ def _lent_to(connection: sa.Connection, member: str) -> Sequence[sa.Row[Any]]:
 
 def status(connection: sa.Connection, *, version: str, now: float) -> wire.Status:
     """Totals by state."""
-    present = members.c.last_seen >= now - AWAY_AFTER_SECONDS
-    state = sa.case(
-        (sa.and_(members.c.state.in_(["idle", "working", "paused"]), ~present), "away"), else_=members.c.state
-    )
     return wire.Status(
         version=version,
-        members=_counts(connection, state),
-        jobs=_counts(connection, jobs.c.status),
-        units=_counts(connection, units.c.status),
+        members=count_by(connection, shown_state(now)),
+        jobs=count_by(connection, jobs.c.status),
+        units=count_by(connection, units.c.status),
     )
 
 
-def _counts(connection: sa.Connection, column: sa.ColumnElement[Any]) -> dict[str, int]:
+def shown_state(now: float) -> sa.ColumnElement[str]:
+    """A member's state as people see it: who is silent is away."""
+    silent = members.c.last_seen < now - AWAY_AFTER_SECONDS
+    return sa.case(
+        (sa.and_(members.c.state.in_(["idle", "working", "paused"]), silent), "away"), else_=members.c.state
+    )
+
+
+def count_by(connection: sa.Connection, column: sa.ColumnElement[Any]) -> dict[str, int]:
+    """How many rows have which value."""
     labelled = column.label("label")
     rows = connection.execute(sa.select(labelled, sa.func.count().label("n")).group_by(labelled))
     return {row.label: row.n for row in rows}

@@ -6,8 +6,7 @@ Invariant: ``find(site, page.path)`` is the same page as the one that ``pages(si
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from importlib import resources
+from collections.abc import Callable, Iterator
 
 from commonweal.core.errors import NotFound
 from commonweal.web.site import (
@@ -23,33 +22,16 @@ from commonweal.web.site import (
     scenario,
 )
 from commonweal.web.site.addresses import slug
+from commonweal.web.site.files import FILES
 from commonweal.web.site.page import File, Page
 from commonweal.web.site.state import ScoredRun, Site
 
 Made = Page | File
 
-_TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
-
-
-def _static() -> Mapping[str, File]:
-    folder = resources.files("commonweal.web.site") / "static"
-    return {
-        file.name: File(
-            path=f"static/{file.name}",
-            data=file.read_bytes(),
-            media_type=_TYPES[file.name.rpartition(".")[2]],
-        )
-        for file in sorted(folder.iterdir(), key=lambda file: file.name)
-        if file.name.rpartition(".")[2] in _TYPES
-    }
-
-
-_FILES = _static()
-
 
 def pages(site: Site) -> Iterator[Made]:
     """Every page and file. What is read of a run is read once, as its pages stand together."""
-    yield from _FILES.values()
+    yield from FILES.values()
     for group in site.groups:
         yield leaderboard.page(site, group)
         yield from leaderboard.files(site, group)
@@ -150,7 +132,7 @@ _PART, _NUMBER = "([a-z0-9][a-z0-9_.-]*)", "([1-9][0-9]{0,6})"
 
 _WAYS: tuple[tuple[re.Pattern[str], Callable[..., Made | None]], ...] = (
     (re.compile(r"index\.html"), lambda site: leaderboard.page(site, "all")),
-    (re.compile(rf"static/{_PART}"), lambda site, name: _FILES.get(name)),
+    (re.compile(rf"static/{_PART}"), lambda site, name: FILES.get(name)),
     (re.compile(rf"boards/{_PART}\.html"), _board),
     (re.compile(rf"boards/{_PART}\.(csv|json|parquet)"), _board_file),
     (re.compile(rf"scenarios/{_PART}\.html"), _scenario),
@@ -165,5 +147,5 @@ _WAYS: tuple[tuple[re.Pattern[str], Callable[..., Made | None]], ...] = (
     (re.compile(rf"runs/{_PART}/{_PART}/text-{_NUMBER}/([a-z0-9-]+)\.txt"), _text),
 )
 
-PREFIXES = ("boards", "scenarios", "models", "across", "compare", "runs", "static")
-"""The first parts of the paths of a site."""
+PREFIXES = ("boards", "scenarios", "models", "across", "compare", "runs")
+"""The first parts of the paths of pages."""

@@ -6,21 +6,23 @@ a name that a template does not have is an error and no empty text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from commonweal import __version__
 from commonweal.web.site import words
 from commonweal.web.site.addresses import relative
-from commonweal.web.site.page import File, Page
+from commonweal.web.site.page import PLACES, File, Link, Page
 
 HTML = "text/html; charset=utf-8"
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("commonweal.web.site"),
+def environment(*packages: str) -> Environment:
+    """Of the templates of these packages, the first first, and of the site's own."""
+    made = Environment(
+        loader=ChoiceLoader([PackageLoader(name) for name in (*packages, "commonweal.web.site")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -28,20 +30,20 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     for name in ("exact", "line", "figure", "signed", "interval", "chance", "share", "span"):
-        environment.filters[name] = getattr(words, name)
-    environment.globals["version"] = __version__
-    return environment
+        made.filters[name] = getattr(words, name)
+    made.globals["version"] = __version__
+    return made
 
 
-_ENVIRONMENT = _environment()
+_ENVIRONMENT = environment()
 
 
-def render(page: Page | File) -> bytes:
-    """The bytes of a page or a file."""
+def render(page: Page | File, places: Sequence[Link] = PLACES) -> bytes:
+    """The bytes of a page or a file. ``places`` are the links that stand above every page."""
     if isinstance(page, File):
         return page.data
     template = _ENVIRONMENT.get_template(page.template)
-    made: str = template.render(page=page, to=partial(relative, page.path))
+    made: str = template.render(page=page, to=partial(relative, page.path), places=places)
     return made.encode("utf-8", "replace")
 
 

@@ -17,7 +17,8 @@ from fastapi.responses import Response
 from commonweal.core.clock import Clock
 from commonweal.core.errors import NotFound
 from commonweal.web.site.book import PREFIXES, find
-from commonweal.web.site.page import File, Page
+from commonweal.web.site.files import FILES, router_of_files
+from commonweal.web.site.page import PLACES, File, Link, Page
 from commonweal.web.site.render import media_type, render
 from commonweal.web.site.state import Site, fingerprint, load
 
@@ -51,10 +52,16 @@ class EmptyPage(Page):
 
 
 class LiveSite:
-    """The site of some folders as it is now."""
+    """The site of some folders as it is now. ``places`` are the links above every page."""
 
-    def __init__(self, paths: Sequence[Path], clock: Clock, releases: Path | None = None) -> None:
-        self._paths, self._clock, self._releases = paths, clock, releases
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        clock: Clock,
+        releases: Path | None = None,
+        places: Sequence[Link] = PLACES,
+    ) -> None:
+        self._paths, self._clock, self._releases, self._places = paths, clock, releases, places
         self._lock = Lock()
         self._site: Site | None = None
         self._seen: frozenset[tuple[str, int]] = frozenset()
@@ -80,7 +87,7 @@ class LiveSite:
             page: Page | File = EmptyPage(path=path, title="Leaderboard")
         else:
             page = find(site, path)
-        return Response(render(page), media_type=media_type(page), headers=HEADERS)
+        return Response(render(page, self._places), media_type=media_type(page), headers=HEADERS)
 
 
 def router_of(live: LiveSite) -> APIRouter:
@@ -104,4 +111,5 @@ def router_of(live: LiveSite) -> APIRouter:
 
     for prefix in PREFIXES:
         below(prefix)
+    router.include_router(router_of_files(FILES, HEADERS))
     return router

@@ -129,9 +129,7 @@ def jobs_by_status(connection: sa.Connection) -> Mapping[str, int]:
 
 def machines(connection: sa.Connection, *, now: float, which: Which, first: int, limit: int) -> list[Machine]:
     """Some of them, by name."""
-    found = sa.select(members, shown_state(now).label("shown")).order_by(
-        sa.func.lower(members.c.name), members.c.id
-    )
+    found = _machines(now).order_by(sa.func.lower(members.c.name), members.c.id)
     if which == "here":
         found = found.where(shown_state(now).in_(HERE))
     return _with_speeds(connection, connection.execute(found.offset(first).limit(limit)).all())
@@ -139,18 +137,24 @@ def machines(connection: sa.Connection, *, now: float, which: Which, first: int,
 
 def newest_machines(connection: sa.Connection, *, now: float, limit: int) -> list[Machine]:
     """Those that registered last."""
-    found = sa.select(members, shown_state(now).label("shown"))
-    rows = connection.execute(found.order_by(members.c.joined.desc(), members.c.id).limit(limit)).all()
-    return [_machine(row, None) for row in rows]
+    found = _machines(now).order_by(members.c.joined.desc(), members.c.id).limit(limit)
+    return [_machine(row, None) for row in connection.execute(found)]
+
+
+def machines_where(
+    connection: sa.Connection, where: sa.ColumnElement[bool], *, now: float, limit: int
+) -> list[Machine]:
+    """The members that fit, those seen last first."""
+    found = _machines(now).where(where).order_by(members.c.last_seen.desc(), members.c.id)
+    return _with_speeds(connection, connection.execute(found.limit(limit)).all())
 
 
 def machine(connection: sa.Connection, member: str, now: float) -> Machine:
     """Raises NotFound."""
-    found = sa.select(members, shown_state(now).label("shown")).where(members.c.id == member)
-    rows = _with_speeds(connection, connection.execute(found).all())
-    if not rows:
+    found = machines_where(connection, members.c.id == member, now=now, limit=1)
+    if not found:
         raise NotFound(f"no machine '{member[:40]}' in this pool")
-    return rows[0]
+    return found[0]
 
 
 def names(connection: sa.Connection, ids: Collection[str]) -> Mapping[str, str]:
@@ -247,14 +251,19 @@ def job_specs(connection: sa.Connection, ids: Collection[str]) -> Mapping[str, t
     return {row.id: (row.kind, row.spec) for row in connection.execute(found)}
 
 
+def _machines(now: float) -> sa.Select[Any]:
+    return sa.select(members, shown_state(now).label("shown"))
+
+
 def _with_speeds(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[Machine]:
-    latest = (
-        sa.select(rates.c.member, rates.c.job, rates.c.rate)
-        .distinct(rates.c.member)
+    latest = sa.func.row_number().over(partition_by=rates.c.member, order_by=rates.c.measured.desc())
+    ranked = (
+        sa.select(rates.c.member, rates.c.job, rates.c.rate, latest.label("place"))
         .where(rates.c.member.in_([row.id for row in rows]))
-        .order_by(rates.c.member, rates.c.measured.desc())
+        .subquery()
     )
-    speeds = {row.member: Speed(job=row.job, rate=row.rate) for row in connection.execute(latest)}
+    found = connection.execute(sa.select(ranked).where(ranked.c.place == 1))
+    speeds = {row.member: Speed(job=row.job, rate=row.rate) for row in found}
     return [_machine(row, speeds.get(row.id)) for row in rows]
 
 

@@ -1,13 +1,13 @@
 """A job's rounds as points of a curve, of any length in bounded memory. Pure.
 
-Long jobs are thinned: of older rounds every second one goes whenever there are too many, so what is left is spread
-evenly over the job, and the latest rounds are all there. A held-out loss is measured now and then only: it moves on to
-the next point that is kept.
+Long jobs are thinned: of older rounds only every second, fourth or eighth stays, so they are spread evenly over the
+job, and the latest are all there. A held-out loss is measured now and then only: it moves on to the next point that
+stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,16 +55,25 @@ def point_of(number: int, at: float, record: Mapping[str, Any], *, members: int,
 
 
 def thinned(points: Sequence[Point], most: int = MOST_POINTS, latest: int = LATEST) -> Sequence[Point]:
-    """``points``, or about half of those before the ``latest`` if there are more than ``most``."""
-    while len(points) > most:
-        old, new = points[:-latest], points[-latest:]
-        kept = []
-        for i in range(0, len(old), 2):
-            one, gone = old[min(i + 1, len(old) - 1)], old[i]
-            if one.held_out is None:
-                one = replace(one, held_out=gone.held_out, bits=gone.bits)
-            kept.append(one)
-        if len(kept) == len(old):
-            break
-        points = [*kept, *new]
-    return points
+    """``points``, or where there are more than ``most``: the ``latest``, and of those before every second, fourth or
+    eighth, so that a quarter of the places is free again."""
+    if len(points) <= most or len(points) <= latest:
+        return points
+    old, new = points[: len(points) - latest], points[len(points) - latest :]
+    room, every = 3 * most // 4 - latest, 1
+    while every <= old[-1].number and sum(one.number % every == 0 for one in old) > room:
+        every *= 2
+    return [*_kept(old, every), *new]
+
+
+def _kept(points: Sequence[Point], every: int) -> Iterator[Point]:
+    """Those whose number is a multiple of ``every``, with the last held-out loss that was measured until then."""
+    gone: Point | None = None
+    for one in points:
+        if one.number % every:
+            gone = one if one.held_out is not None else gone
+            continue
+        if one.held_out is None and gone is not None:
+            one = replace(one, held_out=gone.held_out, bits=gone.bits)
+        gone = None
+        yield one

@@ -20,6 +20,7 @@ from commonweal.ledger.schema import accounts as balances
 from commonweal.pool import wire
 from commonweal.pool.api.context import Admin, Anyone, Hub, HubDep, ReaderOfTheBooks
 from commonweal.pool.api.faults import documented
+from commonweal.pool.owned import may_read
 
 router = APIRouter(prefix=f"{wire.PREFIX}/credits", tags=["credits"])
 
@@ -46,11 +47,12 @@ def movements(
     before: Annotated[int | None, Query(ge=0, le=2**62)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> list[dict[str, Any]]:
-    """The latest journals of an account (the caller's own, or any for the operator), newest first."""
-    if account is not None and account != caller.owner and caller.role != "admin":
-        raise NotAuthorized("only the operator may read the history of another account")
+    """The latest journals of an account (the caller's own, those of machines that its key registered, or any for the
+    operator), newest first."""
     name = AccountId(account or caller.owner)
     with hub.database.transaction() as connection:
+        if not may_read(connection, caller, name):
+            raise NotAuthorized("only the operator may read the history of another account")
         balance(connection, name)
         found = history(connection, name, limit=limit, before=before)
     return [

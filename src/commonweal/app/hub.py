@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 
 from commonweal import __version__
-from commonweal.app import serving
+from commonweal.app import pages, serving
 from commonweal.core.blobs import Blobs
 from commonweal.core.clock import Clock, SystemClock
 from commonweal.core.database import Database
@@ -159,8 +159,10 @@ def build(
     for routes in (work_routes, blob_routes, job_routes, people_routes, credit_routes):
         app.include_router(routes.router)
     serving.enter(app, half)
+    pages.enter(app, hub, settings.runs)
     if settings.runs is not None:
-        app.include_router(router_of(LiveSite([settings.runs], clock)))
+        live = LiveSite([settings.runs], clock, places=pages.places(settings.runs))
+        app.include_router(router_of(live))
     return app
 
 

@@ -44,6 +44,7 @@ from commonweal.pool.proof import Prover, replay
 from commonweal.pool.waiting import WaitingRoom, listen, parse_announcement
 from commonweal.serve.api.context import ServeOptions
 from commonweal.serve.tuning.trainer import Trainer
+from commonweal.web.site.catalogue import Catalogue
 from commonweal.web.site.routes import LiveSite, router_of
 
 log = logging.getLogger(__name__)
@@ -161,7 +162,9 @@ def build(
     serving.enter(app, half)
     pages.enter(app, hub, settings.runs)
     if settings.runs is not None:
-        live = LiveSite([settings.runs], clock, places=pages.places(settings.runs))
+        live = LiveSite(
+            [settings.runs], clock, catalogue=Catalogue(database, blobs), places=pages.places(settings.runs)
+        )
         app.include_router(router_of(live))
     return app
 

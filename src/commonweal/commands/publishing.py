@@ -10,6 +10,7 @@ import httpx
 from rich.table import Table
 
 from commonweal import console
+from commonweal.commands import origin
 from commonweal.core.errors import UserError
 from commonweal.core.hashing import BlobHash
 from commonweal.pool.client import PoolClient
@@ -78,11 +79,10 @@ def publish_folder(
     base: str | None = None,
     public: bool = True,
     quantization: str = "none",
-    lineage: dict[str, Any] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Upload a folder in the Hugging Face format, and publish it. Files that are no part of a model stay where they
-    are. Raises UserError for a folder without any."""
+    """Upload a folder in the Hugging Face format, and publish it, with the note of the job that it comes from. Files
+    that are no part of a model stay where they are. Raises UserError for a folder without any."""
     try:
         found = sorted(file for file in folder.iterdir() if file.is_file() and wanted(file.name))
     except OSError as error:
@@ -91,13 +91,12 @@ def publish_folder(
         raise UserError(
             f"{folder}: has no files of a model", hint="config.json, model.safetensors and a tokenizer, say"
         )
+    lineage = origin.read(folder)
     files: dict[str, BlobHash] = {}
     for file in found:
         say(f"uploading {file.name}")
         files[file.name] = client.put(file.read_bytes())
-    return models.publish(
-        name, files, base=base, public=public, quantization=quantization, lineage=lineage or {}
-    )
+    return models.publish(name, files, base=base, public=public, quantization=quantization, lineage=lineage)
 
 
 def table(models: list[dict[str, Any]]) -> Table:

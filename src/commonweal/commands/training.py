@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from commonweal import console
+from commonweal.commands import origin
 from commonweal.commands.following import totals
 from commonweal.core.errors import UserError
 from commonweal.core.hashing import BlobHash
@@ -100,6 +101,7 @@ def _save(client: PoolClient, view: wire.JobView, out: Path, *, merge: bool, jso
             return data
 
         export_model(view.spec, BlobHash(view.state["theta"]), get, out, merge=merge)
+        origin.leave(out, view)
 
 
 def _check_writable(out: Path) -> None:

@@ -23,7 +23,7 @@ from commonweal.web.site import (
 )
 from commonweal.web.site.addresses import slug
 from commonweal.web.site.files import FILES
-from commonweal.web.site.page import File, Page
+from commonweal.web.site.page import MODELS, File, Page
 from commonweal.web.site.state import ScoredRun, Site
 
 Made = Page | File
@@ -37,8 +37,10 @@ def pages(site: Site) -> Iterator[Made]:
         yield from leaderboard.files(site, group)
     for one in site.scenario_slugs.values():
         yield scenario.page(site, one)
-    for one in site.model_slugs.values():
-        yield model.page(site, one)
+    yield model.models_page(site)
+    for one in site.every_model():
+        if (found := model.page(site, one)) is not None:
+            yield found
     yield releases.page(site)
     for name in site.name_slugs.values():
         yield from disputed.pages(site, name)
@@ -80,7 +82,7 @@ def _scenario(site: Site, part: str) -> Made | None:
 
 
 def _model(site: Site, part: str) -> Made | None:
-    name = site.model_slugs.get(part)
+    name = site.model_slugs.get(part) or site.served_slugs().get(part)
     return model.page(site, name) if name else None
 
 
@@ -136,6 +138,7 @@ _WAYS: tuple[tuple[re.Pattern[str], Callable[..., Made | None]], ...] = (
     (re.compile(rf"boards/{_PART}\.html"), _board),
     (re.compile(rf"boards/{_PART}\.(csv|json|parquet)"), _board_file),
     (re.compile(rf"scenarios/{_PART}\.html"), _scenario),
+    (re.compile(re.escape(MODELS.path)), lambda site: model.models_page(site)),
     (re.compile(rf"models/{_PART}\.html"), _model),
     (re.compile(re.escape(addresses.RELEASES)), lambda site: releases.page(site)),
     (re.compile(rf"across/{_PART}/{_NUMBER}\.html"), _disputed),

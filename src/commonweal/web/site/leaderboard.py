@@ -93,6 +93,8 @@ def page(site: Site, group: str) -> LeaderboardPage:
     board = site.group_board(group)
     notes: dict[str, int] = {}
     rows = [_row(site, board, model, notes) for model in board.models]
+    if group == "all":
+        rows += [_unmeasured(board, name, notes) for name in site.every_model() if name not in board.coverage]
     there = {slug(model) for model in board.models}
     return LeaderboardPage(
         path=addresses.board(group),
@@ -131,6 +133,19 @@ def _row(site: Site, board: Board, model: str, notes: dict[str, int]) -> BoardRo
         win_rate=board.win_rate.get(model),
         coverage=board.coverage[model],
         cells=[_cell(site, board, model, column, notes) for column in board.columns],
+    )
+
+
+def _unmeasured(board: Board, model: str, notes: dict[str, int]) -> BoardRow:
+    """A model that the hub serves and nobody has measured."""
+    note = notes.setdefault("not run", len(notes) + 1)
+    empty = BoardCell(mean=None, low=None, high=None, n=0, rank=None, failed=0, tint=0, note=note, path="")
+    return BoardRow(
+        model=Link(text=model, path=addresses.model(model)),
+        slug=slug(model),
+        win_rate=None,
+        coverage=0.0,
+        cells=[empty for _ in board.columns],
     )
 
 

@@ -37,5 +37,7 @@ class File:
 
 HOME = Link(text="Leaderboard", path="index.html")
 
-PLACES = (HOME, Link(text="Releases", path="releases.html"))
+MODELS = Link(text="Models", path="models/index.html")
+
+PLACES = (HOME, MODELS, Link(text="Releases", path="releases.html"))
 """What stands above every page of a site that was exported; a hub adds its own."""

@@ -6,18 +6,20 @@ Looks for changes when a page is asked for, and at most every few seconds; while
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import ClassVar
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from commonweal.core.clock import Clock
 from commonweal.core.errors import NotFound
 from commonweal.web.site.book import PREFIXES, find
+from commonweal.web.site.catalogue import Catalogue
 from commonweal.web.site.files import FILES, router_of_files
+from commonweal.web.site.model import ModelPage
 from commonweal.web.site.page import PLACES, File, Link, Page
 from commonweal.web.site.render import media_type, render
 from commonweal.web.site.state import Site, fingerprint, load
@@ -52,7 +54,8 @@ class EmptyPage(Page):
 
 
 class LiveSite:
-    """The site of some folders as it is now. ``places`` are the links above every page."""
+    """The site of some folders as it is now, with what the hub says of its models. ``places`` are the links above every
+    page."""
 
     def __init__(
         self,
@@ -60,8 +63,10 @@ class LiveSite:
         clock: Clock,
         releases: Path | None = None,
         places: Sequence[Link] = PLACES,
+        catalogue: Catalogue | None = None,
     ) -> None:
         self._paths, self._clock, self._releases, self._places = paths, clock, releases, places
+        self._catalogue = catalogue
         self._lock = Lock()
         self._site: Site | None = None
         self._seen: frozenset[tuple[str, int]] = frozenset()
@@ -74,20 +79,29 @@ class LiveSite:
             if self._site is None or now - self._looked >= _LOOK_SECONDS:
                 seen = fingerprint([*self._paths, *([self._releases] if self._releases else [])])
                 if self._site is None or seen != self._seen:
-                    self._site = load(self._paths, self._releases)
+                    self._site = load(self._paths, self._releases, self._catalogue)
                 self._seen, self._looked = seen, now
             return self._site
 
-    def answer(self, path: str) -> Response:
+    def answer(self, path: str, base: str = "") -> Response:
+        """The page at a path; ``base`` is the address that the hub was asked at."""
         try:
-            site = self.site()
-        except NotFound:  # no run is there yet: the board says what makes one
-            if path != "index.html":
+            page: Page | File = find(self.site(), path)
+        except NotFound:
+            if self._site is not None:
                 raise
-            page: Page | File = EmptyPage(path=path, title="Leaderboard")
-        else:
-            page = find(site, path)
+            page = self._without_runs(path)
+        if isinstance(page, ModelPage):
+            page = replace(page, base=base.rstrip("/"))
         return Response(render(page, self._places), media_type=media_type(page), headers=HEADERS)
+
+    def _without_runs(self, path: str) -> Page | File:
+        """The board says what makes a run; the hub's models are there all the same."""
+        if path == "index.html":
+            return EmptyPage(path=path, title="Leaderboard")
+        if not path.startswith("models/"):
+            raise NotFound(f"no page '{path[:120]}'", hint="there is no run yet: commonweal eval makes one")
+        return find(Site((), catalogue=self._catalogue), path)
 
 
 def router_of(live: LiveSite) -> APIRouter:
@@ -106,8 +120,8 @@ def router_of(live: LiveSite) -> APIRouter:
 
     def below(prefix: str) -> None:
         @router.get(f"/{prefix}/{{path:path}}")
-        def page(path: str) -> Response:
-            return live.answer(f"{prefix}/{path}")
+        def page(path: str, request: Request) -> Response:
+            return live.answer(f"{prefix}/{path}", str(request.base_url))
 
     for prefix in PREFIXES:
         below(prefix)

@@ -1,7 +1,8 @@
 """What a site is made from: the runs below some folders, the boards of them, and what is read of each run.
 
 Owns what pages share, so that it is read once: the all-board with its tie groups, the runs by their places, the digest
-of a few runs. A site is a snapshot; :func:`load` makes a new one when the runs have changed.
+of a few runs. A site is a snapshot; :func:`load` makes a new one when the runs have changed. Only what a hub says of
+its models (``catalogue``, None without one) is asked anew for every page.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from commonweal.core.errors import NotFound
 from commonweal.evals.run_folder import RUN, read_json
@@ -23,6 +24,9 @@ from commonweal.evals.summary.release import INDEX
 from commonweal.evals.summary.runs import SavedRun, find_runs
 from commonweal.web.site.addresses import slug
 from commonweal.web.site.samples import RunSamples, read_table
+
+if TYPE_CHECKING:  # a site without a hub needs nothing of a hub's
+    from commonweal.web.site.catalogue import Catalogue
 
 _AT_HAND = 3
 _ALL_PAIRS = 12
@@ -53,7 +57,13 @@ class ScoredRun(SavedRun):
 class Site:
     """The runs and what is made of them. Safe to be read by several threads."""
 
-    def __init__(self, runs: Sequence[SavedRun], releases: Sequence[Mapping[str, Any]] = ()) -> None:
+    def __init__(
+        self,
+        runs: Sequence[SavedRun],
+        releases: Sequence[Mapping[str, Any]] = (),
+        catalogue: Catalogue | None = None,
+    ) -> None:
+        self.catalogue = catalogue
         self.runs = [ScoredRun(folder=run.folder, run=run.run, stats=run.stats) for run in runs]
         self.releases = releases
         self._at_hand: OrderedDict[tuple[str, str], RunSamples] = OrderedDict()
@@ -106,6 +116,15 @@ class Site:
         pairs = [(a, b) for i, a in enumerate(models) for b in models[i + 1 : i + 1 + near]]
         return sorted((a, b) if slug(a) < slug(b) else (b, a) for a, b in pairs)
 
+    def served_slugs(self) -> Mapping[str, str]:
+        """The models of the hub, by the slugs in their addresses; none without a hub."""
+        return {} if self.catalogue is None else self.catalogue.slugs()
+
+    def every_model(self) -> Sequence[str]:
+        """Those that were measured, then those that are served and were not."""
+        measured = list(self.model_slugs.values())
+        return [*measured, *(name for name in self.served_slugs().values() if name not in measured)]
+
     def runs_of(self, *, model: str = "", scenario: str = "", name: str = "") -> list[ScoredRun]:
         return [
             run
@@ -126,9 +145,9 @@ class Site:
         return found
 
 
-def load(paths: Sequence[Path], releases: Path | None = None) -> Site:
+def load(paths: Sequence[Path], releases: Path | None = None, catalogue: Catalogue | None = None) -> Site:
     """The site of the runs below ``paths``. Raises NotFound where there is none, DataError for one that is damaged."""
-    return Site(find_runs(paths), read_releases(releases) if releases else ())
+    return Site(find_runs(paths), read_releases(releases) if releases else (), catalogue)
 
 
 def read_releases(folder: Path) -> list[Mapping[str, Any]]:

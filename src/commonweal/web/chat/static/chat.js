@@ -57,6 +57,12 @@ class Chat {
 
   fillModels() {
     const names = this.models.map((model) => model.id);
+    // A link from a model's page names the model; it counts until another is chosen.
+    const wanted = new URLSearchParams(location.search).get("model");
+    if (names.includes(wanted)) {
+      this.settings.model = wanted;
+      history.replaceState(null, "", location.pathname);
+    }
     const options = () => names.map((name) => element("option", { value: name }, name));
     $("model").replaceChildren(...options());
     $("rival").replaceChildren(...options());

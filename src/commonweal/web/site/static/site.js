@@ -167,5 +167,13 @@ class CopyLink extends HTMLElement {
   }
 }
 
+// The address that the reader knows the hub by, which the hub behind a proxy may not.
+class HubAddress extends HTMLElement {
+  connectedCallback() {
+    this.textContent = location.origin;
+  }
+}
+
+customElements.define("hub-address", HubAddress);
 customElements.define("board-table", BoardTable);
 customElements.define("copy-link", CopyLink);

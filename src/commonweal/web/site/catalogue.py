@@ -1,0 +1,82 @@
+"""What a hub says of the models that it serves, for the pages of a live site: the catalogue's row, the card, the
+lineage. Reads, and shows public models alone; a retired one keeps its page, as what it said can still be traced."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+import sqlalchemy as sa
+
+from commonweal.core.blobs import Blobs
+from commonweal.core.database import Database
+from commonweal.core.hashing import BlobHash
+from commonweal.labels.lineage import Lineage, read_lineage
+from commonweal.serve import catalogue
+from commonweal.serve.catalogue import ServedModel
+from commonweal.serve.schema import served_models
+from commonweal.web.site.addresses import slug
+from commonweal.web.site.card import README, Card, read
+
+_CARDS_AT_HAND = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One model. ``latest`` is what NAME:latest answers as."""
+
+    model: ServedModel
+    card: Card
+    lineage: Lineage
+    latest: str
+
+
+class Catalogue:
+    """The public models of a hub. Safe to be read by several threads; asks the database each time."""
+
+    def __init__(self, database: Database, blobs: Blobs) -> None:
+        self._database, self._blobs = database, blobs
+        self._cards: OrderedDict[BlobHash, Card] = OrderedDict()
+        self._lock = Lock()
+
+    def models(self) -> Sequence[ServedModel]:
+        """Those that are served, by name."""
+        with self._database.transaction() as connection:
+            return catalogue.every(connection, "")
+
+    def slugs(self) -> Mapping[str, str]:
+        """The names of all that have a page, by the slug in its address."""
+        query = sa.select(served_models.c.name).where(served_models.c.public).order_by(served_models.c.name)
+        with self._database.transaction() as connection:
+            return {slug(name): name for name in connection.execute(query).scalars()}
+
+    def entry(self, name: str) -> Entry | None:
+        """None for a name that is no public model's."""
+        query = sa.select(served_models).where(served_models.c.public, served_models.c.name == name)
+        with self._database.transaction() as connection:
+            row = connection.execute(query).first()
+            if row is None:
+                return None
+            model = ServedModel(**row._mapping)
+            lineage = read_lineage(connection, name)
+            promoted = catalogue.versions(connection, name)
+        latest = promoted[0].model if promoted else name
+        return Entry(model=model, card=self._card(model), lineage=lineage, latest=latest)
+
+    def _card(self, model: ServedModel) -> Card:
+        """A card is content-addressed, so one that was read stays true."""
+        blob = model.files.get(README)
+        if blob is None:
+            return Card()
+        with self._lock:
+            found = self._cards.get(blob)
+        if found is None:
+            found = read(self._blobs, model.files)
+        with self._lock:
+            self._cards[blob] = found
+            self._cards.move_to_end(blob)
+            while len(self._cards) > _CARDS_AT_HAND:
+                self._cards.popitem(last=False)
+        return found

@@ -1,0 +1,200 @@
+"""Every kind of page, live on a hub and exported below a sub-path, with and without scripts: in a real Chromium nothing
+goes wrong, nothing is asked of another host, and axe-core finds nothing that keeps somebody from using it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from browsing import CHROMIUM, Reader, axe, chromium, hosted
+from live_hub import LiveHub, live_hub, machine
+from made_runs import chat_records, hostile_records, write_run
+
+import hub_records
+from commonweal.core.database import connect
+from commonweal.web.site import Site, export, load, pages
+from commonweal.web.site.addresses import listing, model, shard
+from commonweal.web.site.page import Page
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytest.importorskip("axe_playwright_python", reason="axe-core is not installed")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
+
+PICTURES = os.environ.get("COMMONWEAL_PICTURES")
+"""A folder for screenshots, for people to look at."""
+
+HOSTILE = {
+    "hostile": shard("<script>", "hostile", 1),
+    "chat": shard("<script>", "chat", 1),
+    "wrong": listing("mock", "people", "wrong", 1),
+}
+SERVED = {
+    "trained": model(hub_records.BASE),
+    "adapter": model(hub_records.ADAPTER),
+    "fronted": model(hub_records.FRONTED),
+}
+SIGHTS = {"light": (1280, "light"), "dark": (390, "dark"), "narrow": (320, "light")}
+
+
+@pytest.fixture(scope="module")
+def shown(runs: Path, site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with runs of mocks, and two that no mock would write."""
+    folder, like = tmp_path_factory.mktemp("shown"), site.by_place["mock", "kinds"].folder
+    shutil.copytree(runs, folder / "mocks")
+    write_run(folder / "hostile", like, "<script>", "hostile", list(hostile_records()))
+    write_run(folder / "chat", like, "<script>", "chat", list(chat_records()))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def kinds(shown: Path) -> Mapping[str, str]:
+    """A page of each kind, by its name."""
+    found: dict[str, str] = {}
+    for page in pages(load([shown])):
+        if isinstance(page, Page):
+            found.setdefault(type(page).__name__, page.path)
+    assert len(found) >= 11
+    return found | HOSTILE
+
+
+@pytest.fixture(scope="module")
+def exported(shown: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("web")
+    export(load([shown]), folder / "some" / "where")
+    with hosted(folder) as root:
+        yield f"{root}some/where/"
+
+
+@pytest.fixture(scope="module")
+def hub(
+    shown: Path, postgres_url: str, migrated: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveHub]:
+    name = f"browsed_{os.getpid()}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"create database {name} template {migrated}")
+    url = postgres_url.replace("/postgres?", f"/{name}?").replace("@/postgres", f"@/{name}")
+    database, folder = connect(url), tmp_path_factory.mktemp("hub")
+    try:
+        with live_hub(database, folder, shown) as hub, machine(hub, folder / "pc"):
+            yield hub
+    finally:
+        database.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def roots(
+    exported: str, hub: LiveHub, kinds: Mapping[str, str]
+) -> Mapping[str, tuple[str, Mapping[str, str]]]:
+    """Where each site is and what pages it has."""
+    return {"exported": (exported, kinds), "live": (hub.root, kinds | SERVED)}
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+@pytest.mark.parametrize("where", ["live", "exported"])
+def test_every_page_fits_and_nothing_goes_wrong(
+    browser: Any,
+    roots: Mapping[str, tuple[str, Mapping[str, str]]],
+    where: str,
+    scripts: bool,
+    sight: str,
+) -> None:
+    (root, paths), (width, scheme) = roots[where], SIGHTS[sight]
+    context = browser.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=scheme, java_script_enabled=scripts
+    )
+    reader = Reader(context, root)
+    for name, path in paths.items():
+        reader.open(path)
+        assert reader.page.locator("h1").first.is_visible(), name
+        assert reader.page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} does not fit"
+        assert reader.page.evaluate("window.hacked === undefined"), name
+        if PICTURES and scripts:
+            reader.page.screenshot(path=str(Path(PICTURES) / f"{where}-{name}-{width}-{scheme}.png"))
+    context.close()
+    assert not reader.troubles
+
+
+@pytest.mark.parametrize("sight", ["light", "dark"])
+def test_nothing_keeps_a_reader_with_a_disability_out(
+    browser: Any, roots: Mapping[str, tuple[str, Mapping[str, str]]], sight: str
+) -> None:
+    (root, paths), (width, scheme) = roots["live"], SIGHTS[sight]
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    reader = Reader(context, root)
+    found: list[str] = []
+    for name, path in paths.items():
+        reader.open(path)
+        found += [f"{name}: {one}" for one in axe(reader.page)]
+    context.close()
+    assert not found, "\n".join(found)
+
+
+@pytest.fixture
+def reader(browser: Any, hub: LiveHub) -> Iterator[Reader]:
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    reader = Reader(context, hub.root)
+    yield reader
+    context.close()
+    assert not reader.troubles
+
+
+@pytest.mark.parametrize("where", ["live", "exported"])
+def test_a_deep_link_lands_and_a_reload_keeps_the_state(
+    browser: Any, roots: Mapping[str, tuple[str, Mapping[str, str]]], where: str
+) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    reader = Reader(context, roots[where][0])
+    page = reader.page
+    reader.open(shard("mock", "people", 1))
+    last = page.locator("article").last.get_attribute("id")
+    reader.open(f"{shard('mock', 'people', 1)}#{last}")
+    target = page.locator("article:target h2")
+    assert target.evaluate("one => one.getBoundingClientRect().top < innerHeight")
+    page.reload()
+    assert target.evaluate("one => one.getBoundingClientRect().top < innerHeight")
+    state = "index.html?sort=people&order=ascending&q=mock&pin=mock"
+    reader.open(state)
+    before = reader.names()
+    assert before[0] == "mock", "what is pinned stands above"
+    assert "<script>" not in before
+    page.reload()
+    assert reader.names() == before
+    assert page.url.endswith(state)
+    context.close()
+    assert not reader.troubles
+
+
+def test_from_a_models_page_into_a_chat_with_it(reader: Reader, hub: LiveHub) -> None:
+    page = reader.page
+    reader.open("models/index.html")
+    page.get_by_role("link", name=hub_records.BASE, exact=True).click()
+    assert f"{hub.root}v1/chat/completions" in page.locator("pre").nth(1).inner_text()
+    assert f'base_url="{hub.root}v1"' in page.locator("pre").nth(2).inner_text()
+    page.get_by_role("link", name="Chat with it").click()
+    page.get_by_label("Key", exact=True).fill(hub.key)
+    door = axe(page)
+    page.get_by_role("button", name="Enter").click()
+    field = page.get_by_label("Your message")
+    field.wait_for()
+    assert page.locator("#model").input_value() == hub_records.BASE
+    field.fill("Well?")
+    page.keyboard.press("Enter")
+    page.locator(".measures").wait_for()
+    assert page.locator("article.answer .text").inner_text().strip()
+    assert hub_records.BASE in page.locator(".measures").inner_text()
+    assert not [*door, *axe(page)]
+    page.reload()
+    field.wait_for()
+    assert page.locator("#model").input_value() == hub_records.BASE, "a reload keeps the model"

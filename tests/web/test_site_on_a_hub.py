@@ -9,8 +9,10 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 from commonweal.app import HubSettings, build
+from commonweal.app.pages import places
 from commonweal.core.blobs import open_blobs
 from commonweal.web.site import Site, find, render
+from commonweal.web.site.page import Page
 
 
 def client(tmp_path: Path, runs: Path | None) -> TestClient:
@@ -26,8 +28,11 @@ def test_a_hub_serves_the_pages_of_its_runs(tmp_path: Path, runs: Path, site: Si
         "runs/mock/people/instances-1.html",
         "static/site.js",
     ):
-        assert hub.get(f"/{path}").content == render(find(site, path)), path
-    assert hub.get("/").content == render(find(site, "index.html"))
+        expected = find(site, path)
+        here = places(runs) if isinstance(expected, Page) else ()
+        assert hub.get(f"/{path}").content == render(expected, here), path
+    assert hub.get("/").content == render(find(site, "index.html"), places(runs))
+    assert b'href="pool/index.html"' in hub.get("/").content
     missing = hub.get("/runs/mock/nothing/index.html")
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
     assert hub.get("/chat").status_code == 200, "the other pages are where they were"
@@ -35,5 +40,16 @@ def test_a_hub_serves_the_pages_of_its_runs(tmp_path: Path, runs: Path, site: Si
     assert not any(path.startswith("/runs") for path in hub.get("/openapi.json").json()["paths"])
 
 
-def test_a_hub_without_runs_has_no_site(tmp_path: Path) -> None:
-    assert client(tmp_path, None).get("/").status_code == 404
+def test_a_hub_without_runs_leads_to_its_pool(tmp_path: Path) -> None:
+    hub = client(tmp_path, None)
+    answer = hub.get("/", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, "/pool/index.html")
+    assert hub.get("/static/site.css").status_code == 200, "the pool's pages are styled"
+    assert hub.get("/index.html").status_code == 404
+
+
+def test_a_board_without_a_run_is_styled(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    hub = client(tmp_path, tmp_path / "runs")
+    assert hub.get("/").status_code == 200
+    assert hub.get("/static/site.css").status_code == 200

@@ -96,7 +96,7 @@ def read(connection: sa.Connection, job: str, where: sa.ColumnElement[bool], *, 
     """Rounds, the oldest first, without their members but for those that were refused."""
     members = rounds.c.record["members"]
     refused = sa.func.jsonb_path_query_array(members, sa.cast('$[*] ? (@.verdict != "ok")', JSONPATH))
-    found = (
+    found: sa.Select[Any] = (
         sa.select(
             rounds.c.number,
             rounds.c.at,
@@ -108,8 +108,7 @@ def read(connection: sa.Connection, job: str, where: sa.ColumnElement[bool], *, 
         .order_by(rounds.c.number)
         .limit(limit)
     )
-    rows: Sequence[sa.Row[Any]] = connection.execute(found).all()
-    return [_told(row) for row in rows]
+    return [_told(row) for row in connection.execute(found)]
 
 
 def by_member(

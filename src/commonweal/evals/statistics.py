@@ -12,6 +12,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ Floats = NDArray[np.float64]
 RESAMPLES = 1000
 LEVEL = 0.95
 _CELLS = 4_000_000  # counts held at once: 32 MB
+_KEPT = 1_000_000  # counts of a size that are kept for the next that asks: 8 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,21 @@ def resampled_counts(
 ) -> Iterator[NDArray[np.float64]]:
     """How often each cluster is drawn in each of ``resamples`` bootstrap samples: blocks of (some resamples,
     clusters), so that memory does not grow with ``resamples`` x ``clusters``. The next block overwrites a block."""
+    if clusters * resamples <= _KEPT:
+        yield _kept_counts(clusters, resamples, seed)
+    else:
+        yield from _drawn_counts(clusters, resamples, seed)
+
+
+@lru_cache(maxsize=1)
+def _kept_counts(clusters: int, resamples: int, seed: int) -> NDArray[np.float64]:
+    """A site compares thousands of pairs of runs of one size, one after the other. To be read only."""
+    [block] = _drawn_counts(clusters, resamples, seed)
+    block.setflags(write=False)
+    return block
+
+
+def _drawn_counts(clusters: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
     random = np.random.default_rng(seed)
     step = max(1, min(resamples, _CELLS // max(1, clusters)))
     block = np.empty((step, clusters))
@@ -125,11 +142,11 @@ def paired_difference(a: Mapping[str, float], b: Mapping[str, float], seed: int 
     if not shared:
         return None
     gaps = np.array([b[key] - a[key] for key in shared], dtype=np.float64)
-    mean = math.fsum(gaps) / len(gaps)
+    mean = math.fsum(gaps.tolist()) / len(gaps)
     if len(gaps) < 2:
         return Difference(mean=mean, low=-math.inf, high=math.inf, p=1.0, n=1)
-    drawn = bootstrap_means(gaps[:, None], np.ones((len(gaps), 1)), seed=seed)[:, 0]
-    interval = percentiles(drawn)
+    sums = [counts @ gaps[:, None] for counts in resampled_counts(len(gaps), seed=seed)]
+    interval = percentiles(np.concatenate(sums)[:, 0] / len(gaps))
     assert interval is not None
     return Difference(
         mean=mean, low=interval.low, high=interval.high, p=sign_flip(gaps, seed=seed), n=len(gaps)
@@ -148,7 +165,10 @@ def mcnemar(only_a: int, only_b: int) -> float:
     if n == 0:
         return 1.0
     if n <= 1000:
-        tail: int = sum(math.comb(n, i) for i in range(k + 1))
+        tail = ways = 1
+        for i in range(k):
+            ways = ways * (n - i) // (i + 1)  # n over i + 1
+            tail += ways
         return min(1.0, float(2 * tail / (1 << n)))
     logs = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in range(k + 1)]
     top = max(logs)
@@ -213,7 +233,8 @@ def tie_groups(
     means = {name: math.fsum(v.values()) / len(v) for name, v in scores.items() if v}
     order = sorted(means, key=lambda name: (sign * means[name], name))
     pairs = [(a, b) for i, a in enumerate(order) for b in order[i + 1 :]]
-    adjusted = dict(zip(pairs, holm([_pair_p(scores[a], scores[b], seed) for a, b in pairs]), strict=True))
+    values = {name: _Values.of(scores[name]) for name in order}
+    adjusted = dict(zip(pairs, holm([_pair_p(values[a], values[b], seed) for a, b in pairs]), strict=True))
     groups: list[list[str]] = []
     for name in order:
         if groups and adjusted[(groups[-1][0], name)] >= alpha:
@@ -223,9 +244,29 @@ def tie_groups(
     return groups
 
 
-def _pair_p(a: Mapping[str, float], b: Mapping[str, float], seed: int) -> float:
-    shared = sorted(a.keys() & b.keys())
-    gaps = np.array([a[key] - b[key] for key in shared], dtype=np.float64)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Values:
+    """The values of a model in the order of its instances' ids."""
+
+    ids: tuple[str, ...]
+    values: Floats
+
+    @classmethod
+    def of(cls, scores: Mapping[str, float]) -> _Values:
+        ids = tuple(sorted(scores))
+        return cls(ids=ids, values=np.array([scores[key] for key in ids], dtype=np.float64))
+
+    def among(self, ids: Sequence[str]) -> Floats:
+        places = {key: place for place, key in enumerate(self.ids)}
+        return self.values[[places[key] for key in ids]]
+
+
+def _pair_p(a: _Values, b: _Values, seed: int) -> float:
+    if a.ids == b.ids:
+        gaps = a.values - b.values
+    else:
+        shared = sorted(set(a.ids).intersection(b.ids))
+        gaps = a.among(shared) - b.among(shared)
     return sign_flip(gaps, seed=seed) if len(gaps) else 1.0
 
 

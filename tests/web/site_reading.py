@@ -9,7 +9,8 @@ VOID = {"meta", "link", "br", "input", "img", "line", "rect", "circle"}
 
 
 class Read(HTMLParser):
-    """``links`` are all addresses in a page, ``blocks`` the texts of its ``pre``."""
+    """``links`` are all addresses in a page, ``blocks`` the texts of its ``pre``; ``wholes`` are these with what they
+    are said to begin with."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -17,9 +18,12 @@ class Read(HTMLParser):
         self.loads: list[str] = []
         self.anchors: list[str] = []
         self.blocks: list[str] = []
+        self.wholes: list[str] = []
         self.tags: list[str] = []
         self.forbidden: list[str] = []
         self._inside = False
+        self._beginnings: dict[str, str] = {}
+        self._before = self._place = ""
         self.feed(html)
         self.close()
 
@@ -28,6 +32,10 @@ class Read(HTMLParser):
         self.tags.append(tag)
         if tag == "a" and "href" in told:
             self.links.append(told["href"])
+            if told["href"].startswith("#begin-"):
+                self._before = self._beginnings[told["href"][1:]]
+        if tag == "section":
+            self._place = told.get("id", "")
         for name in ("src", "href"):
             if tag in ("script", "link", "img", "iframe") and name in told:
                 self.loads.append(told[name])
@@ -44,6 +52,9 @@ class Read(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag == "pre":
             self._inside = False
+            self.wholes.append(self._before + self.blocks[-1])
+            self._beginnings[self._place] = self.blocks[-1]
+            self._before = self._place = ""
 
     def handle_data(self, data: str) -> None:
         if self._inside:

@@ -57,10 +57,10 @@ def test_hostile_text_is_text(made: Site) -> None:
     page, html = shard(made, "<script>evil</script>", "hostile")
     read = Read(html)
     assert read.tags.count("script") == 1, "only ours"
-    assert not {"iframe", "img", "b"} & set(read.tags)
+    assert not {"iframe", "img"} & set(read.tags)
     assert not read.forbidden
-    assert read.blocks.count(SHOWN) == 3, "the input, what was written and what was read"
-    assert f"say {SHOWN} \n " in read.blocks
+    assert f"say {SHOWN} \n " in read.blocks, "the prompt, with the input in it"
+    assert read.blocks.count(SHOWN) == 1, "what was written, and read so"
     for named in NAMED:
         assert f'data-c="{named}"' in html
     assert not set(html) & set("\x00\x1b\u202e\u2066\u2069")
@@ -92,7 +92,7 @@ def test_chats_tools_and_pictures_are_shown_as_such(made: Site) -> None:
     page, html = shard(made, "../../../up", "chat")
     [asked] = page.instances[0].forms[0].asked
     assert [turn.role for turn in asked.turns] == ["system", "user", "assistant", "tool"]
-    assert asked.turns[1].images[0].startswith("image/png, ")
+    assert asked.turns[1].images[0].startswith("image/png ")
     assert "calls calculator" in html
     assert "&lt;b&gt;6*7" in html
     assert "its bytes are not kept" in html

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from site_reading import Read
+
 from commonweal.evals.exchange.helm import read_helm
 from commonweal.evals.exchange.importing import write_imported
 from commonweal.web.site import find, load, pages, render
@@ -32,12 +34,8 @@ def test_helms_runs_can_be_walked_from_the_board_to_the_prompt(data_root: Path, 
         states = json.loads((folder / "scenario_state.json").read_text())
         model = states["adapter_spec"]["model"]
         page = find(site, f"{run_path(model, 'mmlu:subject=anatomy').rpartition('/')[0]}/instances-1.html")
-        shown = {
-            asked.prompt.beginning
-            for one in page.instances
-            for form in one.forms
-            for asked in form.asked
-            if asked.prompt
-        }
-        assert shown == {state["request"]["prompt"] for state in states["request_states"]}
+        shown = set(Read(render(page).decode()).wholes)
+        asked = {state["request"]["prompt"] for state in states["request_states"]}
+        assert len(asked) >= 10
+        assert not asked - shown
         assert page.path in made

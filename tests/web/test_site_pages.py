@@ -27,6 +27,21 @@ from commonweal.web.site.addresses import slug
 from commonweal.web.site.routes import LiveSite, router_of
 
 
+KINDS = {
+    "File",
+    "LeaderboardPage",
+    "ScenarioPage",
+    "ModelPage",
+    "ReleasesPage",
+    "RunPage",
+    "ListingPage",
+    "InstancesPage",
+    "DisputedPage",
+    "ComparisonPage",
+    "FlipsPage",
+}
+
+
 @pytest.fixture(scope="module")
 def public(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported") / "public"
@@ -62,7 +77,7 @@ def test_a_page_is_the_same_live_exported_and_found_by_its_path(
         assert "script-src 'self'" in answer.headers["content-security-policy"]
         seen[type(page).__name__] += 1
     assert live.get("/").content == (public / "index.html").read_bytes()
-    assert len(seen) == 11, "all kinds of page came"
+    assert set(seen) >= KINDS, "all kinds of page came"
     files = {str(file.relative_to(public)) for file in public.rglob("*") if file.is_file()}
     assert len(files) == sum(seen.values()) + 1, "no page was written over by another"
 
@@ -84,7 +99,7 @@ def test_nothing_is_loaded_from_elsewhere_and_nothing_runs_in_line(read: dict[st
     for path, page in read.items():
         assert not page.forbidden, path
         assert page.tags.count("script") == 1, path
-        assert len(page.loads) == 3, path
+        assert {one.rpartition("/")[0][-6:] for one in page.loads} == {"static"}, path
         for address in (*page.loads, *page.links):
             assert ":" not in address.partition("#")[0], f"{path}: {address}"
             assert not address.startswith("/"), f"{path}: {address}"
@@ -95,10 +110,10 @@ def test_every_prompt_stands_on_its_page_letter_by_letter(site: Site, read: dict
     run = site.by_place["mock", "people"]
     folder = run_path("mock", "people").rpartition("/")[0]
     shown = [
-        block
+        text
         for path, page in read.items()
         if path.startswith(f"{folder}/instances-")
-        for block in page.blocks
+        for text in page.wholes
     ]
     rows = list(read_rows(run.folder, "requests"))
     assert len(rows) > 150
@@ -115,11 +130,11 @@ def test_filters_hold_what_they_say(site: Site) -> None:
     failed = [row for row in samples if row["failure"]]
     assert failed, "the mock failed somewhere"
     page = find(site, f"{folder}/failed-1.html")
-    assert {(i.brief.id, i.brief.perturbation) for i in page.items} == {
+    assert {(one.id, one.perturbation) for one in page.items} == {
         (r["id"], r["perturbation"]) for r in failed
     }
     changed = find(site, f"{folder}/by-dialect-1.html")
-    assert {item.brief.perturbation for item in changed.items} == {"dialect"}
+    assert {one.perturbation for one in changed.items} == {"dialect"}
     assert len(digest.originals) == find(site, f"{folder}/all-1.html").total == 60
     with pytest.raises(NotFound):
         find(site, f"{folder}/nothing-1.html")

@@ -73,35 +73,41 @@ class FlipsPage(Page):
 
 
 def pages(site: Site, a: str, b: str) -> Iterator[ComparisonPage | FlipsPage]:
-    if not _shared(site, a, b):
-        yield page(site, a, b)
-        return
-    found = _compared(site, a, b)
-    yield _page(site, a, b, found)
-    for one in found:
-        if _has_flips(one):
-            yield _flips_page(site, a, b, one)
+    """The page of two models, and what flipped on each run that both have."""
+    made = page(site, a, b)
+    yield made
+    for one in made.pairings:
+        if one.flips is not None:
+            yield _flips_page(site, a, b, one.compared)
 
 
 def page(site: Site, a: str, b: str) -> ComparisonPage:
-    return _page(site, a, b, _compared(site, a, b) if _shared(site, a, b) else ())
+    return _page(site, a, b, site.compared(a, b) if _shared(site, a, b) else ())
 
 
 def flips_page(site: Site, a: str, b: str, name: str) -> FlipsPage | None:
+    one = compared_on(site, a, b, name)
+    return _flips_page(site, a, b, one) if one is not None and _has_flips(one) else None
+
+
+def compared_on(site: Site, a: str, b: str, name: str) -> Compared | None:
+    """Two models on one run; None where not both have it."""
     if (a, name) not in site.by_place or (b, name) not in site.by_place:
         return None
     [one] = compare([site.by_place[a, name]], [site.by_place[b, name]])
-    return _flips_page(site, a, b, one) if _has_flips(one) else None
+    return one
+
+
+def flips(site: Site, a: str, b: str, one: Compared) -> Iterator[FlipsPage]:
+    """The page of what flipped, where something did."""
+    if _has_flips(one):
+        yield _flips_page(site, a, b, one)
 
 
 def _shared(site: Site, a: str, b: str) -> bool:
     return not {run.name for run in site.runs_of(model=a)}.isdisjoint(
         run.name for run in site.runs_of(model=b)
     )
-
-
-def _compared(site: Site, a: str, b: str) -> list[Compared]:
-    return compare(site.runs_of(model=a), site.runs_of(model=b))
 
 
 def _has_flips(one: Compared) -> bool:

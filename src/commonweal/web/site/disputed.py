@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from commonweal.web.site import addresses
-from commonweal.web.site.listing import MARKS, OUTCOMES, anchor, pager
+from commonweal.web.site.listing import pager
 from commonweal.web.site.page import HOME, Link, Page
 from commonweal.web.site.samples import Brief, natural
 from commonweal.web.site.state import Site
@@ -17,34 +17,27 @@ PER_PAGE = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """What came of the instance for one model; all "" where it was not asked."""
-
-    mark: str = ""
-    word: str = ""
-    outcome: str = ""
-    value: float | None = None
-    path: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DisputedRow:
+    """``marks`` are what came of the instance for each model, None where it was not asked."""
+
     id: str
     input: str
     right: int
     asked: int
-    marks: Sequence[Mark]
+    marks: Sequence[Brief | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisputedPage(Page):
-    """``disagreed`` is how many of ``total`` instances came out otherwise for one model than for another."""
+    """``disagreed`` is how many of ``total`` instances came out otherwise for one model than for another; ``folders``
+    are where the instances of each model's run lie."""
 
     template: ClassVar[str] = "disputed.html"
 
     name: str
     metric: str
     models: Sequence[Link]
+    folders: Sequence[str]
     rows: Sequence[DisputedRow]
     total: int
     disagreed: int
@@ -73,7 +66,7 @@ class _Asked:
             for brief in site.samples(run).digest.originals:
                 if brief.trial == 0:
                     self._briefs.setdefault(brief.id, {})[run.model] = brief
-        self._spread = {key: _variance(list(found.values())) for key, found in self._briefs.items()}
+        self._spread = {key: _variance(found.values()) for key, found in self._briefs.items()}
         self._order = sorted(self._briefs, key=lambda key: (-self._spread[key], natural(key)))
         self.pages = -(-len(self._order) // PER_PAGE)
 
@@ -87,6 +80,7 @@ class _Asked:
             name=self._name,
             metric=first.main_metric,
             models=[Link(text=run.model, path=addresses.run(run.model, run.name)) for run in self._runs],
+            folders=[addresses.folder(run.model, run.name) for run in self._runs],
             rows=[self._row(key) for key in keys],
             total=len(self._order),
             disagreed=sum(spread > 0 for spread in self._spread.values()),
@@ -100,25 +94,14 @@ class _Asked:
             input=next(iter(found.values())).input,
             right=sum(one.outcome == "right" for one in found.values()),
             asked=len(found),
-            marks=[self._mark(run.model, found.get(run.model)) for run in self._runs],
-        )
-
-    def _mark(self, model: str, brief: Brief | None) -> Mark:
-        if brief is None:
-            return Mark()
-        return Mark(
-            mark=MARKS[brief.outcome],
-            word=OUTCOMES[brief.outcome],
-            outcome=brief.outcome,
-            value=brief.value if brief.outcome in ("partly", "measured") else None,
-            path=f"{addresses.shard(model, self._name, brief.shard)}#{anchor(brief.id)}",
+            marks=[found.get(run.model) for run in self._runs],
         )
 
 
-def _variance(briefs: Sequence[Brief]) -> float:
+def _variance(briefs: Iterable[Brief]) -> float:
     """Of the main metric over the models; 0 where all have the same."""
     values = [one.value for one in briefs if one.value is not None]
     if len(set(values)) < 2:
         return 0.0
     mean = math.fsum(values) / len(values)
-    return math.fsum((value - mean) ** 2 for value in values) / len(values)
+    return math.fsum([(value - mean) ** 2 for value in values]) / len(values)

@@ -1,23 +1,29 @@
 """A site as plain files, for any web host at any sub-path.
 
 The folder is made beside its place and moved there when it is whole, so what stands there can be served. Refuses to
-replace a folder that is none of ours.
+replace a folder that is none of ours. A large site is written by several processes (:mod:`shares`), each a scenario or
+the runs of one name at a time; what comes out is the same.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from commonweal.core.errors import Conflict
-from commonweal.web.site.book import pages
-from commonweal.web.site.render import render
+from commonweal.evals.summary.board import Board
+from commonweal.evals.summary.comparison import Compared
+from commonweal.web.site import comparison
+from commonweal.web.site.book import first_pages
+from commonweal.web.site.shares import Part, Share, Written, part_of, shares, write, written_by_processes
 from commonweal.web.site.state import Site
 
 MARKER = ".commonweal-site"
+_WORTH_A_PROCESS = 2_000
+"""Samples from which on several processes are sooner done than one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +36,15 @@ class Exported:
     largest_size: int
 
 
-def export(site: Site, folder: Path, progress: Callable[[int], None] = lambda files: None) -> Exported:
+def export(
+    site: Site,
+    folder: Path,
+    progress: Callable[[int], None] = lambda files: None,
+    *,
+    processes: int | None = None,
+) -> Exported:
     """Write all pages below ``folder``, in place of what an earlier export left there. Raises Conflict for a folder
-    with anything else in it."""
+    with anything else in it. ``processes`` is how many write; None: one a core, and one alone for a small site."""
     if folder.exists() and not _ours(folder):
         raise Conflict(
             f"{folder}: there is something else in it", hint="give a new folder, or an empty one (--out)"
@@ -44,31 +56,43 @@ def export(site: Site, folder: Path, progress: Callable[[int], None] = lambda fi
         (new / MARKER).write_text(
             "Made by commonweal site; replaced as a whole by the next.\n", encoding="utf-8"
         )
-        done = _write(site, new, progress)
+        done = _write(site, new, progress, processes if processes is not None else _processes(site))
         if folder.exists():
             shutil.rmtree(folder)
         new.rename(folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
-    return done
+    return Exported(files=done.files, size=done.size, largest=done.largest, largest_size=done.largest_size)
 
 
 def _ours(folder: Path) -> bool:
     return folder.is_dir() and ((folder / MARKER).exists() or not any(folder.iterdir()))
 
 
-def _write(site: Site, folder: Path, progress: Callable[[int], None]) -> Exported:
-    made: set[Path] = set()
-    files = size = largest_size = 0
-    largest = ""
-    for page in pages(site):
-        path, data = folder / page.path, render(page)
-        if path.parent not in made:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            made.add(path.parent)
-        path.write_bytes(data)
-        files, size = files + 1, size + len(data)
-        if path.suffix == ".html" and len(data) > largest_size:
-            largest, largest_size = page.path, len(data)
-        progress(files)
-    return Exported(files=files, size=size, largest=largest, largest_size=largest_size)
+def _processes(site: Site) -> int:
+    samples = sum(int((run.run.get("coverage") or {}).get("expected", 0)) for run in site.runs)
+    return len(os.sched_getaffinity(0)) if samples >= _WORTH_A_PROCESS else 1
+
+
+def _write(site: Site, folder: Path, progress: Callable[[int], None], processes: int) -> Written:
+    """The shares first: what they find out is what the boards and comparisons are made of."""
+    todo = shares(site)
+    done = Written()
+    columns: dict[str, Board] = {}
+    compared: dict[tuple[str, str], list[Compared]] = {}
+    for part in _parts(todo, folder, processes):
+        done = done.plus(part.written)
+        columns.update(part.columns)
+        for pair, one in part.compared.items():
+            compared.setdefault(pair, []).append(one)
+        progress(done.files)
+    site.know(columns, {pair: sorted(found, key=lambda one: one.name) for pair, found in compared.items()})
+    return done.plus(write(first_pages(site), folder)).plus(
+        write((comparison.page(site, a, b) for a, b in site.pairs), folder)
+    )
+
+
+def _parts(todo: Sequence[Share], folder: Path, processes: int) -> Iterator[Part]:
+    if processes > 1:
+        return written_by_processes(todo, folder, processes)
+    return (part_of(share, folder) for share in todo)

@@ -56,14 +56,6 @@ class ViewLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    brief: Brief
-    mark: str
-    word: str
-    path: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ListingPage(Page):
     template: ClassVar[str] = "listing.html"
 
@@ -71,7 +63,7 @@ class ListingPage(Page):
     about: str
     metric: str
     views: Sequence[ViewLink]
-    items: Sequence[Item]
+    items: Sequence[Brief]
     total: int
     first: int
     pager: Sequence[Link]
@@ -112,18 +104,6 @@ def view_links(run: SavedRun, found: Sequence[View], here: str = "") -> list[Vie
     ]
 
 
-def items(run: SavedRun, briefs: Sequence[Brief]) -> list[Item]:
-    return [
-        Item(
-            brief=one,
-            mark=MARKS[one.outcome],
-            word=OUTCOMES[one.outcome],
-            path=f"{addresses.shard(run.model, run.name, one.shard)}#{anchor(one.id)}",
-        )
-        for one in briefs
-    ]
-
-
 def anchor(instance: str) -> str:
     """Where an instance stands on its page."""
     return f"i-{slug(instance)}"
@@ -152,7 +132,7 @@ def _page(run: SavedRun, found: Sequence[View], view: View, number: int) -> List
         about=view.text,
         metric=run.main_metric,
         views=view_links(run, found, view.name),
-        items=items(run, view.briefs[first : first + PER_PAGE]),
+        items=view.briefs[first : first + PER_PAGE],
         total=len(view.briefs),
         first=first + 1,
         pager=pager(number, view.pages, lambda n: addresses.listing(run.model, run.name, view.name, n)),

@@ -14,7 +14,9 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from commonweal import __version__
 from commonweal.web.site import words
 from commonweal.web.site.addresses import relative
+from commonweal.web.site.article import article
 from commonweal.web.site.page import PLACES, File, Link, Page
+from commonweal.web.site.rows import disputed_rows, flip_rows, sample_rows
 
 HTML = "text/html; charset=utf-8"
 
@@ -31,6 +33,8 @@ def environment(*packages: str) -> Environment:
     )
     for name in ("exact", "line", "figure", "signed", "interval", "chance", "share", "span"):
         made.filters[name] = getattr(words, name)
+    for made_of_strings in (article, sample_rows, disputed_rows, flip_rows):
+        made.filters[made_of_strings.__name__] = made_of_strings
     made.globals["version"] = __version__
     return made
 

@@ -16,8 +16,9 @@ from commonweal.evals.spec import RunSpec
 from commonweal.evals.summary.runs import SavedRun
 from commonweal.web.site import addresses
 from commonweal.web.site.charts import Bar, bars
-from commonweal.web.site.listing import Item, ViewLink, items, view_links, views, way
+from commonweal.web.site.listing import ViewLink, view_links, views, way
 from commonweal.web.site.page import Link, Page
+from commonweal.web.site.samples import Brief
 from commonweal.web.site.state import Site
 from commonweal.web.site.words import share, span
 
@@ -55,7 +56,7 @@ class RunPage(Page):
     environment: Facts
     command: str
     views: Sequence[ViewLink]
-    items: Sequence[Item]
+    items: Sequence[Brief]
     others: Sequence[Link]
     across: str
 
@@ -95,7 +96,7 @@ def page(site: Site, run: SavedRun) -> RunPage:
         environment=list(_environment(told)),
         command=str(told.get("command") or ""),
         views=view_links(run, found),
-        items=items(run, found[0].briefs[:_SHOWN]),
+        items=found[0].briefs[:_SHOWN],
         others=[
             Link(text=other.model, path=addresses.run(other.model, other.name))
             for other in site.runs_of(name=run.name)

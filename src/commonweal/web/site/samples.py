@@ -1,23 +1,24 @@
 """What a run's tables hold of its samples, as pages need it: a light digest of all, and the details of a few.
 
-Reads Parquet, shows nothing. The digest (which instances there are, in which order, what came of each) is kept; of
-prompts and answers only those of the instances asked for are turned into Python. Tables up to ``_KEPT`` bytes stay in
-memory as Arrow while the run is looked at; larger ones are read again for each shard.
+Shows nothing. The digest (which instances there are, in which order, what came of each) is kept; of prompts and
+answers only those of the instances asked for are turned into Python. Tables up to ``_KEPT`` bytes stay in memory as
+Arrow while the run is looked at; larger ones are read again for each shard, or for ``_AT_ONCE`` of them where all are
+gone through.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cached_property, lru_cache, partial
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from commonweal.core.errors import DataError
 from commonweal.evals.columns import column
 from commonweal.evals.metrics.registry import DEFINITIONS
 from commonweal.evals.summary.runs import SavedRun
+from commonweal.evals.tables import COLUMNS
+from commonweal.web.site.tables import InOrder, read_table, size, values
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,7 +28,28 @@ SHARD = 50
 
 EXCERPT = 140
 _KEPT = 200_000_000
-_TABLES = ("instances", "samples", "requests", "scores")
+_AT_ONCE = 20
+_PARTS = re.compile(r"[0-9]+|[^0-9]+")
+
+_TABLES: Mapping[str, Sequence[str]] = {
+    "instances": ("id", "perturbation", "split", "subset", "input", "references", "images"),
+    "samples": (
+        "id",
+        "perturbation",
+        "trial",
+        "output",
+        "outputs",
+        "probabilities",
+        "annotations",
+        "failure",
+        "message",
+    ),
+    "requests": tuple(name for name in COLUMNS["requests"] if name not in ("kind", "model")),
+    "scores": ("id", "perturbation", "trial", "name", "value"),
+}
+"""What pages show of each table."""
+
+Rows = list[dict[str, Any]]
 
 Outcome = Literal["right", "wrong", "partly", "failed", "measured", "unscored"]
 """Of one sample by the main metric: right and wrong are the best and the worst value of a metric between 0 and 1,
@@ -67,18 +89,25 @@ class Digest:
         return [brief for brief in self.briefs if not brief.perturbation]
 
 
-Rows = list[dict[str, Any]]
+class Numbers(NamedTuple):
+    """Of one sample, by their names."""
+
+    perturbation: str
+    trial: int
+    names: tuple[str, ...]
+    values: Sequence[float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detail:
-    """All that is known of one instance: its rows in each table, over perturbations and trials."""
+    """All that is known of one instance: its rows in each table, over perturbations and trials; the numbers of each
+    sample together. A reference is a text, whether it is correct, and its grade."""
 
     id: str
     instances: Rows = field(default_factory=list)
     samples: Rows = field(default_factory=list)
     requests: Rows = field(default_factory=list)
-    scores: Rows = field(default_factory=list)
+    scores: list[Numbers] = field(default_factory=list)
 
 
 class RunSamples:
@@ -87,6 +116,17 @@ class RunSamples:
     def __init__(self, run: SavedRun) -> None:
         self.run = run
         self._tables: dict[str, pa.Table] = {}
+        self._ordered: dict[str, InOrder] = {}
+        self._small: dict[str, bool] = {}
+
+    @property
+    def weight(self) -> int:
+        """How many samples' lines are held."""
+        return len(self.digest.briefs) if "digest" in self.__dict__ else 0
+
+    def let_go(self) -> None:
+        """Keep the digest, and read tables again if they are asked for."""
+        self._tables, self._ordered = {}, {}
 
     @cached_property
     def present(self) -> bool:
@@ -98,55 +138,50 @@ class RunSamples:
         """The main metric of each sample."""
         if not self.present:
             return {}
-        name = self.run.main_metric
-        table = read_table(
-            self.run.folder, "scores", ["id", "perturbation", "trial", "value"], [("name", "=", name)]
-        )
-        keys = zip(*(table[part].to_pylist() for part in ("id", "perturbation", "trial")), strict=True)
-        return dict(zip(keys, table["value"].to_pylist(), strict=True))
+        table = of_metric(self._columns("scores", _TABLES["scores"]), self.run.main_metric)
+        keys = zip(*(values(table[part]) for part in ("id", "perturbation", "trial")), strict=True)
+        return dict(zip(keys, values(table["value"]), strict=True))
 
     @cached_property
     def digest(self) -> Digest:
         if not self.present:
             return Digest(ids=(), briefs=(), perturbations=(), shard_of={})
-        rows = self._brief_rows()
-        inputs = self._inputs()
-        ids = sorted({row["id"] for row in rows}, key=natural)
-        shard_of = {key: number // SHARD + 1 for number, key in enumerate(ids)}
-        rows.sort(key=lambda row: (natural(row["id"]), row["perturbation"], row["trial"]))
-        briefs = [self._brief(row, inputs, shard_of) for row in rows]
-        perturbations = sorted({row["perturbation"] for row in rows} - {""})
-        return Digest(ids=ids, briefs=briefs, perturbations=perturbations, shard_of=shard_of)
-
-    def _brief_rows(self) -> Rows:
         names = ["id", "perturbation", "trial", "output", "failure"]
-        rows: Rows = shortened(read_table(self.run.folder, "samples", names), "output").to_pylist()
-        return rows
+        table = shortened(self._columns("samples", names), "output")
+        told = list(zip(*(values(table[name]) for name in names), strict=True))
+        ids = sorted({row[0] for row in told}, key=natural)
+        places = {key: number for number, key in enumerate(ids)}
+        told.sort(key=lambda row: (places[row[0]], row[1], row[2]))
+        inputs, numbers = self._inputs(), self.values
+        judge = partial(outcome, self.run.main_metric)
+        briefs = []
+        for key, perturbation, trial, output, failure in told:
+            value = numbers.get((key, perturbation, trial))
+            briefs.append(
+                Brief(
+                    id=key,
+                    perturbation=perturbation,
+                    trial=trial,
+                    outcome="failed" if failure else judge(value),
+                    value=value,
+                    input=inputs.get((key, perturbation), ""),
+                    output=output or "",
+                    shard=places[key] // SHARD + 1,
+                    failure=failure or "",
+                )
+            )
+        return Digest(
+            ids=ids,
+            briefs=briefs,
+            perturbations=sorted({row[1] for row in told} - {""}),
+            shard_of={key: number // SHARD + 1 for key, number in places.items()},
+        )
 
     def _inputs(self) -> dict[tuple[str, str], str]:
-        table = shortened(read_table(self.run.folder, "instances", ["id", "perturbation", "input"]), "input")
-        return {
-            (key, perturbation): text or ""
-            for key, perturbation, text in zip(
-                *(table[name].to_pylist() for name in ("id", "perturbation", "input")), strict=True
-            )
-        }
-
-    def _brief(
-        self, row: Mapping[str, Any], inputs: Mapping[tuple[str, str], str], shards: Mapping[str, int]
-    ) -> Brief:
-        value = self.values.get((row["id"], row["perturbation"], row["trial"]))
-        return Brief(
-            id=row["id"],
-            perturbation=row["perturbation"],
-            trial=row["trial"],
-            outcome="failed" if row["failure"] else outcome(self.run.main_metric, value),
-            value=value,
-            input=inputs.get((row["id"], row["perturbation"]), ""),
-            output=row["output"] or "",
-            shard=shards[row["id"]],
-            failure=row["failure"] or "",
-        )
+        names = ["id", "perturbation", "input"]
+        table = shortened(self._columns("instances", names), "input")
+        told = zip(*(values(table[name]) for name in names), strict=True)
+        return {(key, perturbation): _one(text or "") for key, perturbation, text in told}
 
     @cached_property
     def by_shard(self) -> Mapping[int, Sequence[Brief]]:
@@ -168,30 +203,91 @@ class RunSamples:
                 wrong = brief
         return found
 
-    def details(self, ids: Sequence[str]) -> list[Detail]:
-        """Everything about these instances, in this order."""
-        found = {key: Detail(id=key) for key in ids}
-        for name in _TABLES:
-            for row in self._rows_of(name, ids):
-                getattr(found[row["id"]], name).append(row)
-        for one in found.values():
-            one.instances.sort(key=lambda row: row["perturbation"])
-            one.samples.sort(key=lambda row: (row["perturbation"], row["trial"]))
-        return list(found.values())
+    def shards(self) -> Iterator[tuple[int, Sequence[Detail]]]:
+        """The details of every page, by its number. Rows are turned into Python for some pages at once."""
+        for first in range(0, len(self.digest.ids), SHARD * _AT_ONCE):
+            found = self._details(first, first + SHARD * _AT_ONCE)
+            for start in range(0, len(found), SHARD):
+                yield (first + start) // SHARD + 1, found[start : start + SHARD]
 
-    def _rows_of(self, name: str, ids: Sequence[str]) -> Rows:
+    def shard(self, number: int) -> Sequence[Detail]:
+        """The details of one page."""
+        return self._details((number - 1) * SHARD, number * SHARD)
+
+    def _details(self, first: int, last: int) -> list[Detail]:
+        """Everything about the instances from one place to another, in order."""
+        found = [Detail(id=key) for key in self.digest.ids[first:last]]
+        for name, columns in _TABLES.items():
+            lists: list[list[Any]] = [getattr(one, name) for one in found]
+            places, parts = self._in_order(name, first, first + len(found)).between(first, first + len(found))
+            if name == "scores":
+                for place, row in _by_sample(places, *parts[1:]):
+                    lists[place - first].append(row)
+            else:
+                for place, row in zip(places, zip(*parts, strict=True), strict=True):
+                    lists[place - first].append(dict(zip(columns, row, strict=True)))
+        for one in found:
+            if len(one.samples) > 1:
+                one.instances.sort(key=lambda row: row["perturbation"])
+                one.samples.sort(key=lambda row: (row["perturbation"], row["trial"]))
+        return found
+
+    def _in_order(self, name: str, first: int, last: int) -> InOrder:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        wanted = column(list(ids), pa.string())
-        if name in self._tables or _size(self.run.folder, name) <= _KEPT:
-            if name not in self._tables:
-                self._tables[name] = read_table(self.run.folder, name, None)
-            table = self._tables[name]
-            rows: Rows = table.filter(pc.is_in(table["id"], value_set=wanted)).to_pylist()
-            return rows
-        large: Rows = read_table(self.run.folder, name, None, pc.field("id").isin(wanted)).to_pylist()
-        return large
+        ids = self.digest.ids
+        if not self._kept(name):
+            wanted = column(list(ids[first:last]), pa.string())
+            table = read_table(self.run.folder, name, _TABLES[name], pc.field("id").isin(wanted))
+            return InOrder(table, {key: first + i for i, key in enumerate(ids[first:last])})
+        if name not in self._ordered:
+            places = {key: place for place, key in enumerate(ids)}
+            self._ordered[name] = InOrder(self._columns(name, _TABLES[name]), places)
+        return self._ordered[name]
+
+    def _columns(self, name: str, columns: Sequence[str]) -> pa.Table:
+        """Some columns of a table, which stays in memory whole where it is not large."""
+        if not self._kept(name):
+            return read_table(self.run.folder, name, columns)
+        if name not in self._tables:
+            self._tables[name] = read_table(self.run.folder, name, _TABLES[name])
+        return self._tables[name].select(columns)
+
+    def _kept(self, name: str) -> bool:
+        if name not in self._small:
+            self._small[name] = size(self.run.folder, name) <= _KEPT
+        return self._small[name]
+
+
+def _by_sample(
+    places: Sequence[int],
+    perturbations: Sequence[str],
+    trials: Sequence[int],
+    names: Sequence[str],
+    numbers: Sequence[float],
+) -> Iterator[tuple[int, Numbers]]:
+    """The numbers of each sample of some rows of scores, in which those of a sample stand together."""
+    start, count = 0, len(places)
+    while start < count:
+        place, perturbation, trial = places[start], perturbations[start], trials[start]
+        end = start + 1
+        while (
+            end < count
+            and places[end] == place
+            and perturbations[end] == perturbation
+            and trials[end] == trial
+        ):
+            end += 1
+        yield place, Numbers(perturbation, trial, tuple(names[start:end]), numbers[start:end])
+        start = end
+
+
+def of_metric(table: pa.Table, name: str) -> pa.Table:
+    """The rows of a table of scores that are of one metric."""
+    import pyarrow.compute as pc
+
+    return table.filter(pc.equal(table["name"], name))
 
 
 def outcome(metric: str, value: float | None) -> Outcome:
@@ -208,9 +304,16 @@ def outcome(metric: str, value: float | None) -> Outcome:
     return "right" if value == best else "wrong" if value == 1 - best else "partly"
 
 
+@lru_cache(maxsize=16_384)
+def _one(text: str) -> str:
+    """The same object for equal texts: all models of a scenario have the same inputs."""
+    return text
+
+
+@lru_cache(maxsize=65_536)
 def natural(text: str) -> tuple[tuple[int, int, str], ...]:
     """A key by which ``id9`` comes before ``id10``."""
-    parts = re.findall(r"[0-9]+|[^0-9]+", text)
+    parts = _PARTS.findall(text)
     return tuple(
         (0, int(part), part) if part.isascii() and part.isdigit() else (1, 0, part) for part in parts
     )
@@ -222,27 +325,3 @@ def shortened(table: pa.Table, name: str) -> pa.Table:
 
     place = table.schema.get_field_index(name)
     return table.set_column(place, name, pc.utf8_slice_codeunits(table[name], 0, EXCERPT))
-
-
-def read_table(folder: Path, name: str, columns: Sequence[str] | None, filters: Any = None) -> pa.Table:
-    """A table of a run, or some of its columns and rows. Raises DataError."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = folder / f"{name}.parquet"
-    try:
-        return pq.read_table(path, columns=columns, filters=filters, partitioning=None)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file", hint="the run is not finished: resume it") from None
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise DataError(f"{path}: not a table that can be read: {error}") from None
-
-
-def _size(folder: Path, name: str) -> int:
-    import pyarrow.parquet as pq
-
-    try:
-        told = pq.read_metadata(folder / f"{name}.parquet")
-    except Exception:  # whoever reads the table says what is wrong with it
-        return 0
-    return sum(told.row_group(i).total_byte_size for i in range(told.num_row_groups))

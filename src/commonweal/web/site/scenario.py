@@ -48,7 +48,7 @@ class Part:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     input: str
-    references: Sequence[Mapping[str, Any]]
+    references: Sequence[tuple[str, bool, int]]
     path: str
 
 
@@ -167,8 +167,7 @@ def _example(site: Site, scenario: str) -> Example | None:
         samples = site.samples(run)
         if samples.digest.ids:
             first = samples.digest.ids[0]
-            [detail] = samples.details([first])
-            row = detail.instances[0]
+            row = samples.shard(1)[0].instances[0]
             return Example(
                 input=(row["input"] or "")[:2000],
                 references=row["references"] or (),

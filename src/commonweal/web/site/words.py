@@ -10,7 +10,7 @@ import re
 from datetime import timedelta
 from functools import lru_cache
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 _SPECIAL = re.compile(
     "\n|\t| (?= )|(?<= ) |\\A | \\Z| (?=\n)|(?<=\n) "
@@ -19,7 +19,8 @@ _SPECIAL = re.compile(
 )
 _SHORT = 32
 _DANGEROUS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]")
-_MARKS = {"\n": "<i class=n></i>\n", "\t": "<i class=t></i>\t", " ": "<i class=s></i> "}
+_NEWLINE = "<i></i>\n"
+_MARKS = {"\n": _NEWLINE, "\t": "<i class=t></i>\t", " ": "<i class=s></i> "}
 
 
 def exact(text: str) -> Markup:
@@ -28,17 +29,54 @@ def exact(text: str) -> Markup:
     >>> exact("<b>\\x1b[31m ")
     Markup('&lt;b&gt;<i class=c data-c="U+001B"></i>[31m<i class=s></i> ')
     """
-    return _exact_short(text) if len(text) <= _SHORT else _exact(text)
+    return Markup(marked(text))
 
 
-def _exact(text: str) -> Markup:
-    return Markup(_SPECIAL.sub(_special, str(escape(text))))
+def marked(text: str) -> str:
+    """:func:`exact` as a string, for what puts strings together."""
+    return _marked_short(text) if len(text) <= _SHORT else _marked(text)
+
+
+def escaped(text: str) -> str:
+    """What ``markupsafe.escape`` gives, as a string: it is made many millions of times.
+
+    >>> escaped("<a href='x'>&")
+    '&lt;a href=&#39;x&#39;&gt;&amp;'
+    """
+    if text.isalnum():
+        return text
+    return (
+        text.replace("&", "&amp;")
+        .replace("<", "&lt;")
+        .replace(">", "&gt;")
+        .replace('"', "&#34;")
+        .replace("'", "&#39;")
+    )
+
+
+def _marked(text: str) -> str:
+    if _is_plain(text):
+        return escaped(text).replace("\n", _NEWLINE)
+    return _marked_special(text)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether nothing in a text carries a mark but the ends of its lines: then no letter need be looked at in Python,
+    which is ten times as quick."""
+    return (
+        not (text.startswith(" ") or text.endswith(" ") or "  " in text or " \n" in text or "\n " in text)
+        and text.replace("\n", "").isprintable()
+    )
+
+
+def _marked_special(text: str) -> str:
+    return _SPECIAL.sub(_special, escaped(text))
 
 
 @lru_cache(maxsize=4096)
-def _exact_short(text: str) -> Markup:
-    """Parameters, outcomes, letters of answers: the same few come again and again."""
-    return _exact(text)
+def _marked_short(text: str) -> str:
+    """Parameters, outcomes, letters of answers, tokens: the same few come again and again."""
+    return _marked(text)
 
 
 def _special(match: re.Match[str]) -> str:

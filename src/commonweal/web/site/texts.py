@@ -1,0 +1,116 @@
+"""The texts of a page of instances: whole where there is room, in part where there is not, and what they begin with in
+common set apart.
+
+Invariants: nothing is lost (what is not shown stands in a file of plain text that the page links to); which texts are
+in part depends on the page's own texts alone, so a page is the same on every export.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from commonweal.evals.summary.runs import SavedRun
+from commonweal.web.site import addresses
+from commonweal.web.site.beginnings import LEAST, shared_beginnings
+from commonweal.web.site.page import File
+from commonweal.web.site.samples import Detail
+
+LONGEST = 20_000
+ROOM = 400_000
+"""Characters of one text, and of all texts on a page."""
+
+TOKENS = 4_000
+"""Tokens with their log-probabilities on a page."""
+
+_STEPS = (LONGEST, 10_000, 5_000, 2_000, 1_000, 500)
+_BEGINNING, _END = 0.6, 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """A text, or where it is long its beginning and end; ``left_out`` characters are between, and all of it is at
+    ``path``. ``shared`` is the number of the page's beginning that comes before, 0 for none."""
+
+    beginning: str
+    end: str = ""
+    left_out: int = 0
+    path: str = ""
+    shared: int = 0
+
+
+class Texts:
+    """Of one page. ``files`` fill up as texts are shown."""
+
+    def __init__(self, run: SavedRun, number: int, details: Sequence[Detail]) -> None:
+        self._run, self._number = run, number
+        requests = [row for one in details for row in one.requests]
+        found = shared_beginnings(row["prompt"] for row in requests if row["prompt"])
+        self.beginnings = list(found.values())
+        self._numbers = {head: n for n, head in enumerate(found, 1)}
+        self._longest = _longest([size for one in details for size in self._sizes(one)])
+        asked = sum(row["tokens"] is not None for row in requests)
+        self.tokens = max(20, TOKENS // asked) if asked else 0
+        self.files: list[File] = []
+
+    def _sizes(self, detail: Detail) -> Iterator[int]:
+        for row in detail.instances:
+            yield len(row["input"] or "")
+        for row in detail.samples:
+            yield len(row["output"] or "")
+        for row in detail.requests:
+            if row["prompt"]:
+                yield len(row["prompt"]) - len(self._before(row["prompt"])[1])
+            elif row["messages"]:
+                yield len(row["messages"])
+            yield len(row["completion"] or "")
+
+    def _before(self, text: str) -> tuple[int, str]:
+        number = self._numbers.get(text[:LEAST], 0)
+        if number and text.startswith(self.beginnings[number - 1]):
+            return number, self.beginnings[number - 1]
+        return 0, ""
+
+    def shown(self, text: str, name: str) -> Text:
+        """``name`` is that of the file with all of it, where it is shown in part."""
+        if len(text) <= self._longest:
+            return Text(beginning=text)
+        return self._in_part(text, text, name, 0)
+
+    def prompt(self, text: str, name: str) -> Text:
+        """A text that may begin as others do."""
+        number, before = self._before(text)
+        rest = text[len(before) :]
+        if len(rest) <= self._longest:
+            return Text(beginning=rest, shared=number)
+        return self._in_part(text, rest, name, number)
+
+    def shows(self, prompt: str, part: str) -> bool:
+        """Whether ``part`` is seen, once, where ``prompt`` is shown."""
+        rest = prompt[len(self._before(prompt)[1]) :]
+        return len(rest) <= self._longest and rest.count(part) == 1
+
+    def _in_part(self, text: str, rest: str, name: str, shared: int) -> Text:
+        path = addresses.text(self._run.model, self._run.name, self._number, name)
+        self.files.append(
+            File(path=path, data=text.encode("utf-8", "replace"), media_type="text/plain; charset=utf-8")
+        )
+        beginning, end = int(self._longest * _BEGINNING), int(self._longest * _END)
+        return Text(
+            beginning=rest[:beginning],
+            end=rest[-end:],
+            left_out=len(rest) - beginning - end,
+            path=path,
+            shared=shared,
+        )
+
+
+def _longest(sizes: Sequence[int]) -> int:
+    """How long a text of a page may be, so that all of them have room.
+
+    >>> _longest([300] * 100), _longest([9_000] * 100), _longest([900_000] * 2)
+    (20000, 2000, 20000)
+    """
+    if sum(sizes) <= ROOM:
+        return LONGEST
+    return next((step for step in _STEPS if sum(min(size, step) for size in sizes) <= ROOM), _STEPS[-1])

@@ -91,12 +91,15 @@ def test_data_that_changed_are_noticed(tmp_path: Path) -> None:
 
 def test_what_is_asked_can_be_said_as_for_eval(tmp_path: Path) -> None:
     asked = ("--scenario", "arithmetic", "--max-instances", "4", "--shots", "2", "--seed", "3")
-    asked += ("--perturbations", "typos", "--trials", "2", "--model", "mock")
+    asked += ("--perturbations", "typos", "--trials", "2", "--confidence", "verbalized", "--model", "mock")
     assert run("refresh", str(tmp_path / "a"), *asked).returncode == 0
     assert run("eval", "--out", str(tmp_path / "b"), *asked).returncode == 0
     found = [json.loads(next((tmp_path / side).rglob("run.json")).read_text())["spec"] for side in ("a", "b")]
     assert found[0] == found[1]
     assert (found[0]["adaptation"]["shots"], found[0]["seed"], found[0]["perturbations"]) == (2, 3, ["typos"])
+    assert found[0]["adaptation"]["confidence"] == "verbalized"
+    again = run("refresh", str(tmp_path / "a"), *asked[:-4], *asked[-2:], "--dry-run").stdout
+    assert "asked otherwise: adaptation.confidence: 'verbalized' -> " in " ".join(again.split())
 
 
 def test_a_limit_holds_over_all_models(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ from commonweal.pool.leases import DONE_CHANNEL, WORK_CHANNEL
 from commonweal.pool.proof import Prover, replay
 from commonweal.pool.waiting import WaitingRoom, listen, parse_announcement
 from commonweal.serve.api.context import ServeOptions
+from commonweal.serve.community.settings import CommunitySettings
 from commonweal.serve.tuning.trainer import Trainer
 from commonweal.web.site.catalogue import Catalogue
 from commonweal.web.site.routes import LiveSite, router_of
@@ -59,8 +60,9 @@ class HubSettings:
     """``tick_seconds``: how often the foreman looks, when nothing wakes it. ``keep_orphans_seconds``: how long a
     blob that nothing names is kept; ``keep_parts_seconds``: how long an upload that nobody goes on with.
     ``upload_quota``: the bytes that an account may have uploaded and nothing names yet. ``strangers_a_minute``: how
-    many calls without a valid key an address may make. ``serve``: the limits of the API under ``/v1``.
-    ``runs``: the folder of evaluations that the site at ``/`` shows, None for no site."""
+    many calls without a valid key an address may make. ``serve``: the limits of the API under ``/v1``;
+    ``community``: who looks at what its users say. ``runs``: the folder of evaluations that the site at ``/`` shows,
+    None for no site."""
 
     folder: Path
     heartbeat_seconds: float = 10.0
@@ -74,6 +76,7 @@ class HubSettings:
     fold: bool = True
     runs: Path | None = None
     serve: ServeOptions = field(default_factory=ServeOptions)
+    community: CommunitySettings = field(default_factory=CommunitySettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +131,7 @@ def build(
         version=__version__,
     )
 
-    half = serving.make(hub, settings.serve, trainer, settings.folder)
+    half = serving.make(hub, settings.serve, trainer, settings.folder, settings.community)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -52,7 +52,7 @@ from commonweal.serve.batches.loop import Batcher
 from commonweal.serve.billing.prompts import Prompts
 from commonweal.serve.community import datasets
 from commonweal.serve.community.loop import Improver
-from commonweal.serve.community.parts import Community
+from commonweal.serve.community.settings import CommunitySettings, parts
 from commonweal.serve.files import shelf
 from commonweal.serve.gateway import door
 from commonweal.serve.retrieval import stores
@@ -130,7 +130,9 @@ class Half:
             await asyncio.to_thread(tuning.join, 30)
 
 
-def make(hub: Hub, options: ServeOptions, trainer: Trainer | None, folder: Path) -> Half:
+def make(
+    hub: Hub, options: ServeOptions, trainer: Trainer | None, folder: Path, feedback: CommunitySettings
+) -> Half:
     """The parts, on the pool's own database and store. Evaluations are kept below ``folder``."""
     database, clock = hub.database, hub.clock
     serving = Serving.make(
@@ -143,7 +145,7 @@ def make(hub: Hub, options: ServeOptions, trainer: Trainer | None, folder: Path)
         now=clock.now,
     )
     tuner = None if trainer is None else Tuner(database, hub.blobs, trainer, clock)
-    community_parts = Community(guards=EvalGuards(folder / "guards"))
+    community_parts = replace(parts(feedback), guards=EvalGuards(folder / "guards"))
     serve = Serve(
         desk=serving.counter,
         database=database,

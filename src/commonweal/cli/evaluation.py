@@ -67,6 +67,14 @@ AskOption = Annotated[
         show_default=False,
     ),
 ]
+ConfidenceOption = Annotated[
+    str,
+    _option(
+        _ASKED,
+        "How sure it is of an answer: auto, logprobs, sampled, verbalized, none. auto: by log-probabilities, or by"
+        " more samples of short answers where it tells none.",
+    ),
+]
 MaxCostOption = Annotated[
     float | None, _option(_LIMITS, "Stop when this command has spent so many US dollars.", min=0)
 ]
@@ -106,14 +114,7 @@ def eval_(
     judge: JudgeOption = "",
     data_root: DataRootOption = None,
     ask: AskOption = "",
-    confidence: Annotated[
-        str,
-        _option(
-            _ASKED,
-            "How sure it is of an answer: auto, logprobs, sampled, verbalized, none. auto: by log-probabilities, or by"
-            " more samples of short answers where it tells none.",
-        ),
-    ] = "auto",
+    confidence: ConfidenceOption = "auto",
     estimate: Annotated[
         bool, _option(_LIMITS, "Say what it would take, and ask nothing.", "--estimate")
     ] = False,
@@ -274,6 +275,7 @@ def refresh(
     judge: JudgeOption = "",
     data_root: DataRootOption = None,
     ask: AskOption = "",
+    confidence: ConfidenceOption = "auto",
     max_cost: MaxCostOption = None,
     max_tokens: MaxTokensOption = None,
     max_time: MaxTimeOption = None,
@@ -295,6 +297,7 @@ def refresh(
 ) -> None:
     """Run only what is missing from a matrix of models and scenarios, or was asked otherwise."""
     from commonweal.commands import evaluating, refreshing
+    from commonweal.evals.adapters.confidence import check_wish
     from commonweal.evals.budget import Limits, prices_of
 
     if not model:
@@ -302,7 +305,7 @@ def refresh(
     if not suite and not scenario:
         raise UserError("nothing to evaluate", hint="give --suite offline, or --scenario NAME")
     wishes = _wishes("", suite, scenario, max_instances, shots, trials, perturbations, seed, judge, data_root)
-    wishes = replace(wishes, stream=stream, ask=ask)
+    wishes = replace(wishes, stream=stream, ask=ask, confidence=check_wish(confidence))
     keys = _named_keys(model, key_env)
     options = evaluating.EvalOptions(
         home=DEFAULT_FOLDER.expanduser(),

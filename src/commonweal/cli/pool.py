@@ -54,12 +54,21 @@ def hub(
     ] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Threads for scoring contributions.")] = 1,
     fold: Annotated[bool, typer.Option(help="Whether this process also folds rounds.")] = True,
+    community: Annotated[
+        Path | None, typer.Option(help="A TOML file: who moderates and scrubs what users say.")
+    ] = None,
+    judge: Annotated[
+        bool,
+        typer.Option("--judge", help="Score a sample of members' answers anew, in a process beside this."),
+    ] = False,
     runs: Annotated[
         Path | None, typer.Option(help="Serve the evaluation site of the runs in this folder at /.")
     ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Run a hub: one process with its own database and a folder, or one of many on yours."""
+    if judge:
+        need_torch("score answers")
     from commonweal.commands.serving import HubProcess, serve_hub
 
     serve_hub(
@@ -75,6 +84,8 @@ def hub(
             limits=(requests_a_minute, tokens_a_minute, processes),
             threads=threads,
             fold=fold,
+            community=community,
+            judge=judge,
             runs=runs,
             json=json_,
         )
@@ -94,7 +105,10 @@ def join(
     memory: Annotated[str, typer.Option(help="Memory to use at most, such as 4GB.")] = "",
     hours: Annotated[str, typer.Option(help="When to work, such as 22-7.")] = "",
     upload_limit: Annotated[str, typer.Option(help="Upload speed at most, such as 10mbit.")] = "",
-    roles: Annotated[str, typer.Option(help="What to be used for: train, serve, or both.")] = "train,serve",
+    roles: Annotated[
+        str,
+        typer.Option(help="What to be used for: train, serve (answer), score (look at others' answers)."),
+    ] = "train,serve",
     engine: Annotated[
         str,
         typer.Option(

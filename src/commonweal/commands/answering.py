@@ -28,6 +28,8 @@ from commonweal.serve.worker.engine import Engine
 from commonweal.serve.worker.member import ServeSettings, ServingMember, Told
 
 ROLE = "serve"
+JUDGE = "score"
+"""The role of who answers nobody, but scores the answers of others for audits."""
 SLOTS = 16
 
 
@@ -35,7 +37,7 @@ SLOTS = 16
 class Lent:
     """What of the machine is for serving. ``memory`` is bytes for all models together; ``server`` the address of an
     OpenAI-compatible server to front, a server to start and front, or ''. ``pace``: seconds to wait before so many
-    bytes are sent."""
+    bytes are sent. ``judges``: it only scores the answers of others."""
 
     url: str
     folder: Path
@@ -43,6 +45,7 @@ class Lent:
     threads: int | None
     device: str
     server: str | Launch = ""
+    judges: bool = False
     pace: Callable[[int], float] = lambda size: 0.0
 
 
@@ -111,6 +114,7 @@ class Answering:
             slots=lent.server.slots if isinstance(lent.server, Launch) else SLOTS,
             name="fronted" if lent.server else "transformers",
             loads=not lent.server,
+            judges=lent.judges,
             served=served,
             pace=lent.pace,
         )

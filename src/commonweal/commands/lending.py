@@ -168,7 +168,7 @@ def _joined(wishes: Wishes, options: AgentOptions, shown: events.Listener) -> It
 def _serving(lent: _Lent, wishes: Wishes, options: AgentOptions, server: str | Launch) -> Iterator[None]:
     """Answer beside the other work, if that is wanted, from the moment on in which the agent finds that the machine may
     work. What is begun is finished at the end."""
-    if answering.ROLE not in options.roles:
+    if not {answering.ROLE, answering.JUDGE} & set(options.roles):
         yield
         return
     device = machine.choose_device(options.device)
@@ -181,6 +181,7 @@ def _serving(lent: _Lent, wishes: Wishes, options: AgentOptions, server: str | L
             threads=options.threads,
             device=device,
             server=server,
+            judges=answering.ROLE not in options.roles,
             pace=lent.agent.bucket.reserve,
         ),
         lambda: lent.key,

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import signal
 import socket
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,13 +15,16 @@ import uvicorn
 
 from commonweal import __version__, console
 from commonweal.app import FirstKeys, HubSettings, build, first_start
+from commonweal.commands import judging
 from commonweal.core.blobs import Blobs, open_blobs
 from commonweal.core.clock import SystemClock
+from commonweal.core.config import load_toml
 from commonweal.core.database import Database, connect, start_embedded
 from commonweal.core.errors import UserError
 from commonweal.core.work import JobFactory
 from commonweal.pool.worker.limits import parse_size
 from commonweal.serve.api.context import ServeOptions
+from commonweal.serve.community.settings import CommunitySettings
 from commonweal.serve.tuning.trainer import Trainer
 from commonweal.train.job import Scorer, job_factory
 from commonweal.train.spec import KIND, JobSpec
@@ -31,8 +35,9 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubProcess:
     """The flags of ``commonweal hub``. An empty ``database`` is the embedded server, an empty ``store`` a folder
-    beside it; ``limits`` are requests and tokens a minute, and how many processes grant them together; ``runs`` has the
-    evaluations that are shown at ``/``, None for none."""
+    beside it; ``limits`` are requests and tokens a minute, and how many processes grant them together; ``community``
+    is a TOML file of :class:`~commonweal.serve.community.settings.CommunitySettings`; ``runs`` has the evaluations
+    that are shown at ``/``, None for none; ``judge``: whether members' answers are scored anew here."""
 
     folder: Path
     host: str
@@ -46,7 +51,9 @@ class HubProcess:
     threads: int
     fold: bool
     json: bool
+    community: Path | None = None
     runs: Path | None = None
+    judge: bool = False
 
 
 def serve_hub(process: HubProcess) -> None:
@@ -57,6 +64,7 @@ def serve_hub(process: HubProcess) -> None:
         database = connect(process.database or start_embedded(process.folder / "postgres"))
     blobs = open_blobs(process.store or str(process.folder / "store"))
     requests, tokens, processes = process.limits
+    community = load_toml(process.community, CommunitySettings) if process.community else CommunitySettings()
     settings = HubSettings(
         folder=process.folder,
         heartbeat_seconds=process.heartbeat_seconds,
@@ -64,6 +72,7 @@ def serve_hub(process: HubProcess) -> None:
         upload_quota=parse_size(process.upload_quota),
         fold=process.fold,
         runs=process.runs,
+        community=community,
         serve=ServeOptions(requests_per_minute=requests, tokens_per_minute=tokens, processes=processes),
     )
     url = "http://{}:{}".format(*listener.getsockname()[:2])
@@ -84,8 +93,10 @@ def serve_hub(process: HubProcess) -> None:
     logging.getLogger("uvicorn.error").addFilter(_is_news)
     # uvicorn raises the signal that it ended by once more; a hub that was told to stop and did has done well.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
+    judge = judging.judge(database, url, process.folder / "judge", process.threads) if process.judge else None
     try:
-        server.run(sockets=[listener])
+        with judge or nullcontext():
+            server.run(sockets=[listener])
     finally:
         database.close()
         listener.close()

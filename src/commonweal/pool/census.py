@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from commonweal.core.errors import NotFound
 from commonweal.ledger.schema import accounts as balances
-from commonweal.pool import wire
+from commonweal.pool import accounts, wire
 from commonweal.pool.leases import requeue
 from commonweal.pool.schema import jobs, members, units
 
@@ -100,7 +100,7 @@ def _view(row: sa.Row[Any], now: float) -> wire.MemberRow:
         accepted=row.accepted,
         refused=row.refused,
         owner=row.owner,
-        trusted=row.trusted,
+        trusted=row.trusted or row.owner == accounts.OPERATOR,
         upload=row.upload,
         download=row.download,
         free_memory=row.free_memory,

@@ -37,7 +37,7 @@ CountPrompt = Callable[[ModelSpec, Request], Awaitable[int | None]]
 class Audits(Protocol):
     """Picks answers to be scored anew, before anybody knows what they are, and judges them."""
 
-    def pick(self, lender: Lender, model: ServedModel, request: Request) -> bool: ...
+    def pick(self, lender: Lender, model: ModelSpec, request: Request) -> bool: ...
 
     async def passes(self, answer: Answer) -> bool:
         """Whether the worker is to be paid."""
@@ -158,7 +158,7 @@ class Counter:
         else:
             self._books.settle(reservation, bill)
 
-    def audited(self, lender: Lender, model: ServedModel, ask: Ask) -> bool:
+    def audited(self, lender: Lender, model: ModelSpec, ask: Ask) -> bool:
         own = lender.owner == ask.account
         return self._audits is not None and not own and self._audits.pick(lender, model, ask.request)
 
@@ -190,7 +190,7 @@ class _Serving:
         self._tally.add(event)
         self._errand.made = self._tally.tokens
         if self._picked is None and self._errand.lender is not None and self._reservation is not None:
-            self._picked = self._counter.audited(self._errand.lender, self._model, self._ask)
+            self._picked = self._counter.audited(self._errand.lender, self._errand.wanted.model, self._ask)
         if self._picked:
             self._events.append(event)
         if isinstance(event, Usage):

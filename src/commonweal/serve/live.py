@@ -45,12 +45,13 @@ def _worker(worker: Worker, now: float) -> Json:
         "models": sorted(worker.names),
         "loading": sorted(worker.loading),
         "leaving": worker.leaving,
+        "judges": worker.judges,
         "silent_seconds": max(0.0, now - worker.heard),
     }
 
 
 def _model(identity: str, workers: list[Worker], serving: Serving) -> Json:
-    have = [worker for worker in workers if identity in worker.models]
+    have = [worker for worker in workers if identity in worker.models and not worker.judges]
     speeds = [worker.measured.get(identity) or worker.speeds.get(identity) for worker in have]
     known = [speed for speed in speeds if speed is not None]
     duration = serving.dispatcher.durations.get(identity)

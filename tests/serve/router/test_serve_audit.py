@@ -16,6 +16,7 @@ from serving_hub import RICH, Hub, credit, exact, lender, member, prepare, rows,
 
 from commonweal.core.completion import Request, Token
 from commonweal.core.database import Database
+from commonweal.core.errors import Unavailable
 from commonweal.core.streaming import Ended, Piece
 from commonweal.serve.audit.auditor import AuditOptions
 from commonweal.serve.audit.evidence import Answer, scoring
@@ -251,6 +252,29 @@ def test_the_hubs_own_engine_can_judge(database: Database, tmp_path: Path, tilt:
 
     asyncio.run(main())
     assert [row.outcome for row in rows(database)] == [outcome]
+    exact(database, start={"alice": RICH})
+
+
+def test_a_judge_loads_what_was_answered_and_answers_nothing(database: Database, tmp_path: Path) -> None:
+    prepare(database)
+
+    async def main() -> None:
+        async with (
+            running_hub(database, audits=ALWAYS, reputation=Told()) as hub,
+            member(hub, tmp_path, served(), name="mem_a", slots=1) as answers,
+            member(hub, tmp_path, name="mem_judge", trusted=True, judges=True) as judge,
+        ):
+            await asyncio.gather(*(hub.events(hub.ask(f"one {n}")) for n in range(4)))
+            await hub.serving.counter.drain()
+            assert {each.kind for each in judge.engine.asked} == {"score"}
+            assert [each.kind for each in answers.engine.asked] == ["generate"] * 4
+            with pytest.raises(Unavailable, match="no trusted worker"):
+                await hub.events(hub.ask(trusted=True))
+
+    asyncio.run(main())
+    with database.transaction() as connection:
+        found = connection.execute(sa.select(audits)).all()
+    assert [(row.auditor, row.verdict) for row in found] == [("mem_judge", "match")] * 4
     exact(database, start={"alice": RICH})
 
 

@@ -91,11 +91,29 @@ def test_what_the_hub_measured_counts_more_than_what_a_worker_claims() -> None:
         ({}, {"own": True}),
         ({"hub": "another"}, {"here": True}),
         ({"running": 2}, {}),
+        ({"judges": True}, {}),
+        ({"judges": True}, {"trusted": True}),
     ],
 )
 def test_who_may_not_answer_is_not_chosen(changes: dict[str, Any], asked: dict[str, Any]) -> None:
     assert name(choose([worker("w", "m")], wanted(), NOW, OPTIONS)) == "w"
     assert choose([worker("w", "m", **changes)], wanted(**asked), NOW, OPTIONS) is None
+
+
+def test_a_judge_comes_first_for_an_audit_and_loads_what_it_needs() -> None:
+    judge = worker("judge", trusted=True, judges=True, speeds={"id-m": Speed(tokens=1, first=5)})
+    helper = worker("helper", "m", trusted=True, speeds={"id-m": Speed(tokens=100, first=0.1)})
+    audit = wanted(trusted=True, audit=True)
+    assert name(choose([helper, judge], audit, NOW, OPTIONS)) == "helper", "the judge has not loaded it"
+    judge.models = frozenset({"id-m"})
+    assert name(choose([helper, judge], audit, NOW, OPTIONS)) == "judge"
+    other = wanted(trusted=True, audit=True, model=spec("n"))
+    chosen = place([helper, judge], other, NOW, OPTIONS)
+    assert chosen is not None
+    assert chosen.worker.id == "judge"
+    chosen = place([helper, judge], wanted(model=spec("n")), NOW, OPTIONS)
+    assert chosen is not None
+    assert chosen.worker.id == "helper", "others' asks load nothing on a judge"
 
 
 def test_ones_own_worker_comes_first_however_slow_and_is_trusted() -> None:

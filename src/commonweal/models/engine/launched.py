@@ -138,7 +138,7 @@ def launch(
     with log.open("wb") as out:
         try:
             process = subprocess.Popen(
-                [*_dies_with_us(), *arguments],
+                [*dies_with_us(), *arguments],
                 start_new_session=True,  # ctrl-c is for us: what is being answered is answered first
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -159,7 +159,8 @@ def launch(
     return child
 
 
-def _dies_with_us() -> list[str]:
+def dies_with_us() -> list[str]:
+    """What a child's command begins with, so that on Linux it ends with the thread that starts it."""
     program = shutil.which("setpriv")
     return [program, "--pdeathsig", "TERM", "--"] if program else []
 

@@ -24,7 +24,6 @@ from commonweal.serve.audit.evidence import Answer, scoring
 from commonweal.serve.audit.sampling import AuditRates, rate
 from commonweal.serve.audit.schema import audits
 from commonweal.serve.audit.verdict import UNREPORTED, Comparison, Limits, Verdict, compare, judge
-from commonweal.serve.catalogue import ServedModel
 from commonweal.serve.gateway.frames import ModelSpec
 from commonweal.serve.router.dispatcher import Dispatcher, Errand
 from commonweal.serve.router.worker import Lender, Wanted
@@ -82,7 +81,7 @@ class Auditor:
         self.waiting = 0
         self.counts: dict[str, int] = {"match": 0, "mismatch": 0, "unclear": 0}
 
-    def pick(self, lender: Lender, model: ServedModel, request: Request) -> bool:
+    def pick(self, lender: Lender, model: ModelSpec, request: Request) -> bool:
         """Whether this answer will be looked at. Told before its first token is passed on, and to nobody."""
         if request.kind != "generate" or request.max_tokens < self._options.shortest or request.n > 8:
             return False
@@ -90,7 +89,7 @@ class Auditor:
             return False
         if self._random.random() >= rate(lender, self._options.rates):
             return False
-        return self._engine is not None or self._judges(lender, model.identity)
+        return self._engine is not None or self._dispatcher.answerable(self._wanted("", model, lender))
 
     async def passes(self, answer: Answer) -> bool:
         """Score and judge it. Raises CommonwealError if nobody could."""
@@ -125,19 +124,7 @@ class Auditor:
         if self._engine is not None:
             here = replace(request, model=answer.model.identity)
             return await _tokens(self._engine.stream(here)), "hub"
-        errand = Errand(
-            wanted=Wanted(
-                id=f"{answer.ask}:audit",
-                account="audit",
-                model=answer.model,
-                since=self._now(),
-                tokens=1.0,
-                trusted=True,
-                priority=-1,
-                excludes=frozenset([answer.lender.member]),
-            ),
-            request=request,
-        )
+        errand = Errand(wanted=self._wanted(answer.ask, answer.model, answer.lender), request=request)
         found: list[Token] = []
         async for events in self._dispatcher.run(errand):
             found += [token for event in events if isinstance(event, Piece) for token in event.tokens]
@@ -177,10 +164,18 @@ class Auditor:
         )
         return verdict, ban
 
-    def _judges(self, lender: Lender, identity: str) -> bool:
-        return any(
-            each.lender.trusted and each.lender.member != lender.member and identity in each.models
-            for each in self._dispatcher.workers.values()
+    def _wanted(self, ask: str, model: ModelSpec, lender: Lender) -> Wanted:
+        """Anybody trusted but the one who answered."""
+        return Wanted(
+            id=f"{ask}:audit",
+            account="audit",
+            model=model,
+            since=self._now(),
+            tokens=1.0,
+            trusted=True,
+            audit=True,
+            priority=-1,
+            excludes=frozenset([lender.member]),
         )
 
 

@@ -146,6 +146,7 @@ def _worker(gateway: Gateway, lender: Lender, hello: Hello) -> Worker:
         engine=hello.engine,
         slots=hello.slots,
         loads=hello.loads,
+        judges=hello.judges,
         memory=hello.memory,
         free=min(hello.state.free, hello.memory),
         names=hello.state.models,

@@ -94,13 +94,14 @@ class State:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
     """``memory`` is what models may take in all, in bytes; ``loads`` says whether it can load models that it is sent
-    (who fronts another server cannot)."""
+    (who fronts another server cannot). ``judges``: it scores the answers of others, and answers nothing else."""
 
     engine: str
     slots: int
     memory: int
     loads: bool
     state: State
+    judges: bool = False
     version: int = VERSION
 
 
@@ -315,6 +316,7 @@ def _plain(frame: Frame) -> dict[str, Any]:
                 "slots": frame.slots,
                 "memory": frame.memory,
                 "loads": frame.loads,
+                "judges": frame.judges,
                 **state_json(frame.state),
             }
         case Loaded(identity=identity, problem=problem):
@@ -367,6 +369,7 @@ def _hello(raw: dict[str, Any]) -> Hello:
         slots=whole(raw.get("slots"), least=1, most=MOST_SLOTS),
         memory=whole(raw.get("memory")),
         loads=raw.get("loads") is True,
+        judges=raw.get("judges") is True,
         state=read_state(raw),
     )
 

@@ -1,8 +1,8 @@
 """Which worker gets an ask, and which loads a model: pure decisions over what is known now.
 
-An account's own worker comes first. Of the others, the one that is expected to be done first; a process that is
-further away costs a little. A model is loaded where it fits, if need be in place of models that nobody asked for
-lately."""
+An account's own worker comes first, and a judge for an audit. Of the others, the one that is expected to be done
+first; a process that is further away costs a little. A model is loaded where it fits, if need be in place of models
+that nobody asked for lately."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def allowed(worker: Worker, wanted: Wanted, now: float, options: RouterOptions) 
     own = lender.owner == wanted.account
     return (
         not worker.leaving
+        and (wanted.audit or not worker.judges)
         and now - worker.heard <= options.silence
         and worker.id not in wanted.tried
         and lender.member not in wanted.excludes
@@ -46,14 +47,19 @@ def expected(worker: Worker, wanted: Wanted, options: RouterOptions) -> float:
 
 def choose(workers: Iterable[Worker], wanted: Wanted, now: float, options: RouterOptions) -> Worker | None:
     """The best worker that can begin at once, or None."""
-    best: tuple[bool, float, str] | None = None
+    best: tuple[bool, bool, float, str] | None = None
     chosen: Worker | None = None
     for worker in workers:
         if worker.running >= worker.slots or wanted.identity not in worker.models:
             continue
         if not allowed(worker, wanted, now, options):
             continue
-        rank = (worker.lender.owner != wanted.account, expected(worker, wanted, options), worker.id)
+        rank = (
+            worker.lender.owner != wanted.account,
+            wanted.audit and not worker.judges,
+            expected(worker, wanted, options),
+            worker.id,
+        )
         if best is None or rank < best:
             best, chosen = rank, worker
     return chosen
@@ -91,10 +97,11 @@ def place(workers: Iterable[Worker], wanted: Wanted, now: float, options: Router
 
 def _convenience(
     worker: Worker, wanted: Wanted, evict: Sequence[str]
-) -> tuple[bool, bool, int, bool, float, int, str]:
+) -> tuple[bool, bool, bool, int, bool, float, int, str]:
     base = wanted.model.base
     return (
         worker.lender.owner != wanted.account,
+        wanted.audit and not worker.judges,
         base is not None and base.identity not in worker.models,
         len(evict),
         bool(worker.hub),

@@ -191,9 +191,16 @@ class Dispatcher:
     def own_workers(self, account: str, identity: str) -> bool:
         """Whether a worker of this account's serves the model, or loads what it is asked for."""
         return any(
-            each.lender.owner == account and (each.loads or identity in each.models)
+            each.lender.owner == account and not each.judges and (each.loads or identity in each.models)
             for each in self.workers.values()
         )
+
+    def answerable(self, wanted: Wanted) -> bool:
+        """Whether somebody serves it, or could load it."""
+        now = self._now()
+        if serving(self._serving.get(wanted.identity, {}).values(), wanted, now, self.options):
+            return True
+        return place(self.workers.values(), wanted, now, self.options) is not None
 
     async def run(self, errand: Errand) -> AsyncIterator[list[Event]]:
         """The events of an ask, some at a time. Raises Overloaded, Unavailable and CompletionFailed. To close the

@@ -33,7 +33,7 @@ class Lender:
 class Worker:
     """Changes as the worker speaks and as asks are given to it. ``running`` counts the asks that it was given and has
     not ended; ``heard`` is when it last said anything. ``speeds`` are its claims, ``measured`` is what the hub saw,
-    which counts more. ``failed`` are models that it could not load."""
+    which counts more. ``failed`` are models that it could not load. ``judges``: it is given nothing but audits."""
 
     id: str
     lender: Lender
@@ -41,6 +41,7 @@ class Worker:
     hub: str = ""
     engine: str = ""
     loads: bool = True
+    judges: bool = False
     memory: int = 0
     free: int = 0
     running: int = 0
@@ -59,7 +60,8 @@ class Worker:
 class Wanted:
     """What the router must know of an ask to place it. ``since`` is when it arrived, ``tokens`` how many it will make,
     as far as one can guess. ``tried`` are workers that it must not be given to (again), ``excludes`` members.
-    ``own`` demands the account's own workers, ``here`` those that are connected to this process."""
+    ``own`` demands the account's own workers, ``here`` those that are connected to this process. ``audit``: an answer
+    is scored anew, which a judge does too."""
 
     id: str
     account: str
@@ -69,6 +71,7 @@ class Wanted:
     trusted: bool = False
     own: bool = False
     here: bool = False
+    audit: bool = False
     priority: int = 0
     tried: frozenset[str] = frozenset()
     excludes: frozenset[str] = frozenset()

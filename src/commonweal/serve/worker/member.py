@@ -42,9 +42,10 @@ PATH = "/serve/v1/connect"
 class ServeSettings:
     """``url`` is the hub's address (``https://...``) and ``key`` the member's. ``memory``: bytes for all models
     together. ``served``: models that are there from the start (who fronts a server; ``loads`` is False then).
-    ``first_wait`` and ``longest_wait``: seconds between attempts to reach the hub, at most, doubling. ``grace``:
-    seconds for answers that are begun when the member leaves. ``pace``: the seconds to wait before so many bytes are
-    sent; the machine's limit on uploads, which others may share."""
+    ``judges``: it only scores the
+    answers of others. ``first_wait`` and ``longest_wait``: seconds between attempts to reach the hub, at most,
+    doubling. ``grace``: seconds for answers that are begun when the member leaves. ``pace``: the seconds to wait before
+    so many bytes are sent; the machine's limit on uploads, which others may share."""
 
     url: str
     key: str
@@ -53,6 +54,7 @@ class ServeSettings:
     slots: int = 8
     name: str = "transformers"
     loads: bool = True
+    judges: bool = False
     served: tuple[ModelSpec, ...] = ()
     first_wait: float = 0.5
     longest_wait: float = 15.0
@@ -122,6 +124,7 @@ class ServingMember:
             shelf=shelf,
             loading=Loading(self._engine, shelf, self._settings.folder, self._get, monotonic),
             loads=self._settings.loads,
+            judges=self._settings.judges,
         )
         try:
             await self._stay(machine, leave)

@@ -46,7 +46,8 @@ class Wire(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What a member lends for serving: ``slots`` asks at once. ``loads``: models that it is sent."""
+    """What a member lends for serving: ``slots`` asks at once. ``loads``: models that it is sent.
+    ``judges``: it scores the answers of others, and answers nothing else."""
 
     engine: Engine
     name: str
@@ -54,6 +55,7 @@ class Machine:
     shelf: Shelf
     loading: Loading
     loads: bool = True
+    judges: bool = False
 
 
 class Session:
@@ -89,6 +91,7 @@ class Session:
             slots=machine.slots,
             memory=machine.shelf.memory,
             loads=machine.loads,
+            judges=machine.judges,
             state=machine.shelf.state(self._now()),
         )
         with contextlib.suppress(EOFError):  # a hub that refuses has said why before it closed

@@ -35,7 +35,7 @@ COMMANDS = (
     "keys",
     "demo",
 )
-COMMANDS += ("eval", "leaderboard", "compare", "release", "refresh", "import-helm", "site")
+COMMANDS += ("eval", "leaderboard", "compare", "release", "refresh", "import-helm", "site", "label")
 MODELS_COMMANDS = ("publish", "retire")
 JOBS_COMMANDS = ("show", "pause", "resume", "cancel", "export")
 EVERY = [(), *((c,) for c in COMMANDS), *(("jobs", c) for c in JOBS_COMMANDS)]

@@ -91,6 +91,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         fetched.append(get(theta))
 
     monkeypatch.setattr(training, "export_model", export)
+    monkeypatch.setattr(training, "records_beside", lambda client, view, get: {})
     return fetched
 
 

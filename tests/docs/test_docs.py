@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from commonweal import cli, console
 from commonweal.evals import reference
 from commonweal.evals.scenarios.toml import load_scenario
+from commonweal.labels.from_toml import read_toml
 from commonweal.ledger.export import verify_export
 from commonweal.train.config import TrainSettings, load_job
 
@@ -42,7 +43,7 @@ COMMANDS = [
     "keys",
     "demo",
 ]
-COMMANDS += ["eval", "leaderboard", "compare", "release", "refresh", "import-helm", "site"]
+COMMANDS += ["eval", "leaderboard", "compare", "release", "refresh", "import-helm", "site", "label"]
 MODELS_COMMANDS = ["publish", "retire"]
 JOBS_COMMANDS = ["show", "pause", "resume", "cancel", "export"]
 ABSENT = "–"
@@ -339,11 +340,13 @@ TOML_BLOCKS = [(page, block) for page in PAGES for block in fenced(page, "toml")
     ("page", "block"), TOML_BLOCKS, ids=[f"{p.stem}-{i}" for i, (p, _) in enumerate(TOML_BLOCKS)]
 )
 def test_the_files_shown_can_be_read(page: Path, block: str, tmp_path: Path) -> None:
-    """Job files, and on the page of evaluation scenarios."""
+    """Job files, and on their pages scenarios and labels."""
     file = tmp_path / "shown.toml"
     file.write_text(block, encoding="utf-8")
     if page.stem == "evaluation":
         assert load_scenario(file)[0].name
+    elif page.stem == "labels":
+        assert read_toml(file).model
     else:
         assert load_job(file).name
 

@@ -26,6 +26,7 @@ from commonweal.core.clock import Clock, SystemClock
 from commonweal.core.database import Database
 from commonweal.core.errors import NotAuthorized, Overloaded, Unavailable, UserError
 from commonweal.core.work import JobFactory
+from commonweal.labels.serving import HubLabels
 from commonweal.ledger.chain import seal
 from commonweal.pool import accounts, garbage, wire
 from commonweal.pool.access import has_keys, issue_key
@@ -162,12 +163,18 @@ def build(
     )
     for routes in (work_routes, blob_routes, job_routes, people_routes, credit_routes):
         app.include_router(routes.router)
+    app.state.labels = HubLabels(database)
     serving.enter(app, half)
     pages.enter(app, hub, settings.runs)
     if settings.runs is not None:
         live = LiveSite(
-            [settings.runs], clock, catalogue=Catalogue(database, blobs), places=pages.places(settings.runs)
+            [settings.runs],
+            clock,
+            catalogue=Catalogue(database, blobs),
+            labels=HubLabels(database),
+            places=pages.places(settings.runs),
         )
+        app.state.labels = HubLabels(database, live.runs_of)
         app.include_router(router_of(live))
     return app
 

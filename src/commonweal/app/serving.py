@@ -36,6 +36,7 @@ from commonweal.serve.api import (
     embeddings,
     files,
     fine_tuning,
+    labels,
     live,
     models,
     responses,
@@ -67,6 +68,7 @@ from commonweal.web import chat as chat_page
 log = logging.getLogger(__name__)
 
 ROUTES = (
+    labels,
     models,
     chat,
     completions,

@@ -13,7 +13,7 @@ import traceback
 import typer
 
 from commonweal import console
-from commonweal.cli import evaluation, jobs, models, pool, site
+from commonweal.cli import evaluation, jobs, labels, models, pool, site
 from commonweal.cli.program import app
 from commonweal.core.errors import CommonwealError, UserError
 
@@ -22,6 +22,7 @@ __all__ = ["app", "main"]
 app.add_typer(pool.commands)
 app.add_typer(evaluation.commands)
 app.add_typer(site.commands)
+app.add_typer(labels.commands)
 app.add_typer(jobs.commands, name="jobs")
 app.add_typer(models.commands, name="models")
 

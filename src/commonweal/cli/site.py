@@ -23,9 +23,12 @@ def site(
     releases: Annotated[
         Path | None, typer.Option(help="The folder of releases, to tell what changed between them.")
     ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="A folder with labels of models: JSON, TOML, or models' folders.")
+    ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Write the evaluation site: from the leaderboard to the exact prompt, for any web host."""
     from commonweal.commands.site import export_site
 
-    export_site(runs or [Path("runs")], out, releases, as_json=json_)
+    export_site(runs or [Path("runs")], out, releases, labels, as_json=json_)

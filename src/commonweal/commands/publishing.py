@@ -13,6 +13,7 @@ from commonweal import console
 from commonweal.commands import origin
 from commonweal.core.errors import UserError
 from commonweal.core.hashing import BlobHash
+from commonweal.labels.folder import stated_beside
 from commonweal.pool.client import PoolClient
 from commonweal.pool.worker.answers import check, reached
 from commonweal.serve.publishing import wanted
@@ -81,8 +82,9 @@ def publish_folder(
     quantization: str = "none",
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Upload a folder in the Hugging Face format, and publish it, with the note of the job that it comes from. Files
-    that are no part of a model stay where they are. Raises UserError for a folder without any."""
+    """Upload a folder in the Hugging Face format, and publish it, with the note of the job that it comes from and what
+    its owner states of it. Files that are no part of a model stay where they are. Raises UserError for a folder without
+    any."""
     try:
         found = sorted(file for file in folder.iterdir() if file.is_file() and wanted(file.name))
     except OSError as error:
@@ -91,7 +93,7 @@ def publish_folder(
         raise UserError(
             f"{folder}: has no files of a model", hint="config.json, model.safetensors and a tokenizer, say"
         )
-    lineage = origin.read(folder)
+    lineage = {**origin.read(folder), **stated_beside(folder)}
     files: dict[str, BlobHash] = {}
     for file in found:
         say(f"uploading {file.name}")

@@ -9,13 +9,17 @@ from pathlib import Path
 from commonweal import console
 from commonweal.console import safe, size
 from commonweal.web.site import export, load
+from commonweal.web.site.label import read_labels
 
 
-def export_site(paths: Sequence[Path], out: Path, releases: Path | None, *, as_json: bool) -> None:
+def export_site(
+    paths: Sequence[Path], out: Path, releases: Path | None, labels: Path | None, *, as_json: bool
+) -> None:
     """Write the site of the runs below ``paths`` into ``out``, in place of an earlier one."""
     began = time.monotonic()
     with console.live_line("reading the runs", shown=not as_json) as tell:
-        site = load(paths, releases)
+        told = read_labels(labels) if labels is not None else None
+        site = load(paths, releases, labels=told)
 
         def progress(files: int) -> None:
             if files % 50 == 0:
@@ -42,6 +46,8 @@ def export_site(paths: Sequence[Path], out: Path, releases: Path | None, *, as_j
         f"{_counted(len(site.runs), 'run')} of {_counted(len(site.model_slugs), 'model')}: "
         f"{done.files:,} files, {size(done.size)}, in {seconds:.1f} s"
     )
+    if told is not None and (others := sorted(told.by_name.keys() - set(site.model_slugs.values()))):
+        console.out.print(f"no run is of: {safe(', '.join(others))}; their labels are left out")
     console.out.print(safe(str(out / "index.html")))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from json import loads
 from pathlib import Path
 
 from commonweal import console
@@ -12,12 +13,15 @@ from commonweal.commands.following import totals
 from commonweal.core.errors import UserError
 from commonweal.core.hashing import BlobHash
 from commonweal.data.prepare import Progress
+from commonweal.labels.folder import beside, training_json
+from commonweal.labels.records import member_names, training
 from commonweal.ledger.amounts import shown
 from commonweal.pool import wire
 from commonweal.pool.client import PoolClient
 from commonweal.train.config import TrainSettings, load_job
 from commonweal.train.export import export_model
 from commonweal.train.prepare import PreparedJob, Put, prepare_job
+from commonweal.train.replica import Get
 from commonweal.train.spec import KIND
 
 MARGIN = 1.1
@@ -100,8 +104,30 @@ def _save(client: PoolClient, view: wire.JobView, out: Path, *, merge: bool, jso
             say("putting the model together")
             return data
 
-        export_model(view.spec, BlobHash(view.state["theta"]), get, out, merge=merge)
+        export_model(
+            view.spec,
+            BlobHash(view.state["theta"]),
+            get,
+            out,
+            merge=merge,
+            beside=records_beside(client, view, get),
+        )
         origin.leave(out, view)
+
+
+def records_beside(client: PoolClient, view: wire.JobView, get: Get) -> dict[str, bytes]:
+    """What the hub wrote down of the job, its label and its card: to lie beside the weights."""
+    machines = {member.id: {**member.platform, "owner": member.owner} for member in client.members()}
+    rounds = [one for one in client.rounds(view.id) if one.number < view.rounds]
+    worked = set(member_names(training(view, rounds).rounds))
+    records = training_json(
+        view,
+        rounds,
+        hub=client.url,
+        layout=loads(get(BlobHash(view.spec["worker"])))["layout"],
+        machines={name: told for name, told in machines.items() if name in worked},
+    )
+    return beside(records, view.name)
 
 
 def _check_writable(out: Path) -> None:

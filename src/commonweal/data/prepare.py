@@ -73,7 +73,7 @@ def prepare(
     One document in fifty is held out, unless ``held_out`` is a source of its own. Raises DataError (the text,
     or too little of it for one batch of ``batch_size`` sequences of ``seq_len``), ConfigError or StorageFull.
     """
-    content = {"train": _fingerprint(source), "held_out": _fingerprint(held_out) if held_out else ""}
+    content = {"train": source_hash(source), "held_out": source_hash(held_out) if held_out else ""}
     key = _key(source, tokenizer, held_out, content, shard_tokens)
     folder = out / key[:32]
     cached = (folder / "prepared.json").is_file()
@@ -201,7 +201,7 @@ def _check_sizes(shards: ShardSet, held_out: ShardSet, source: Source, seq_len: 
         )
 
 
-def _fingerprint(source: Source) -> str:
+def source_hash(source: Source) -> str:
     """A hash over the names and bytes of a local source's files; "" for one that is elsewhere."""
     if source.kind == "stdlib":
         root = Path(sysconfig.get_path("stdlib"))

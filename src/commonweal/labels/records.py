@@ -9,7 +9,7 @@ trained is its publisher's word (``Training.word``) until somebody compares the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -61,7 +61,8 @@ class Payment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """A job of the pool that trained weights. ``machines`` is what each member's machine told of itself; ``payments``
+    """A job of the pool that trained weights. ``machines`` is what each member's machine told of itself, and its
+    owner; ``payments``
     is None where the books were not read. ``word`` says who claims that this job made the model, ``weights`` which of
     its states the model is said to be."""
 
@@ -80,6 +81,13 @@ class Training:
     word: Word = "hub"
     weights: str = ""
 
+    def paid(self) -> Training:
+        """With the payments of its rounds and no others."""
+        if self.payments is None:
+            return self
+        keys = set(payment_keys(self.job, self.rounds))
+        return replace(self, payments=tuple(one for one in self.payments if one.key in keys))
+
     @property
     def over(self) -> bool:
         """Whether nothing more is learned: before that members must not know what they are scored on."""
@@ -97,7 +105,8 @@ class Training:
 
     @property
     def spec_hash(self) -> str:
-        return record_hash(self.spec.to_json())
+        """Of what anybody may know of the specification."""
+        return record_hash(public_spec(self.spec.to_json()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +125,29 @@ class ModelRecords:
     latest_of: Sequence[tuple[str, Promotion]] = ()
     versions: Sequence[Promotion] = ()
     stated: Mapping[str, Any] = field(default_factory=dict)
+
+
+def until(found: Training, state: str) -> Training | None:
+    """The same as it was when it led to ``state``; None where none of its rounds did."""
+    places = [place for place, one in enumerate(found.rounds) if one.record.state == state]
+    return None if not places else replace(found, rounds=found.rounds[: places[-1] + 1], weights=state).paid()
+
+
+def up_to_step(found: Training, step: Any) -> Training:
+    """The same as it was at a checkpoint's step."""
+    if not isinstance(step, int):
+        return found
+    return replace(found, rounds=[one for one in found.rounds if one.record.step <= step]).paid()
+
+
+def public_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A specification without what it is scored on: members must not know that while the job goes on."""
+    told = dict(spec.get("provenance") or {})
+    if isinstance(told.get("held_out"), Mapping):
+        told["held_out"] = {**told["held_out"], "shards": []}
+    told["held_out_source"] = None
+    settings = {**(spec.get("settings") or {}), "held_out": None}
+    return {**spec, "held_out": {}, "provenance": told, "settings": settings}
 
 
 def rounds_hash(rounds: Iterable[Round]) -> str:
@@ -147,8 +179,8 @@ def training_of(connection: sa.Connection, job: str, *, word: Word = "hub", weig
         views += page
     made = training(view, views, word=word, weights=weights)
     names = member_names(made.rounds)
-    rows = connection.execute(sa.select(members.c.id, members.c.platform).where(members.c.id.in_(names)))
-    machines = {row.id: dict(row.platform) for row in rows}
+    told = sa.select(members.c.id, members.c.platform, members.c.owner).where(members.c.id.in_(names))
+    machines = {row.id: {**row.platform, "owner": row.owner} for row in connection.execute(told)}
     keys = payment_keys(job, made.rounds)
     paid = [payment(one) for one in read_journals(connection, journals.c.key.in_(keys))]
     return training(view, views, machines=machines, payments=in_order(paid, keys), word=word, weights=weights)
@@ -259,11 +291,14 @@ def _training(connection: sa.Connection, model: ServedModel, tuning: TuningJob |
             job = connection.execute(
                 sa.select(pool_jobs.c.id).where(pool_jobs.c.request_id == request)
             ).scalar()
-            return None if job is None else training_of(connection, job)
+            return None if job is None else up_to_step(training_of(connection, job), lineage.get("step"))
         job = _text(lineage.get("job"))
         if not job.startswith("job_"):
             return None
-        return training_of(connection, job, word="publisher", weights=_text(lineage.get("state")))
+        state = _text(lineage.get("state"))
+        return until(
+            training_of(connection, job, word="publisher"), state
+        )  # a state that it never had is none
     except (CommonwealError, KeyError, TypeError, ValueError):  # no such job, or one of another release
         return None
 

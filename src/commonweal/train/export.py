@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,21 @@ from commonweal.train.replica import FILE_NAME, Get, open_model
 from commonweal.train.spec import JobSpec, WorkerSpec
 
 
-def export_model(spec: Json, theta: BlobHash, get: Get, folder: Path, *, merge: bool = False) -> None:
+def export_model(
+    spec: Json,
+    theta: BlobHash,
+    get: Get,
+    folder: Path,
+    *,
+    merge: bool = False,
+    beside: Mapping[str, bytes] | None = None,
+) -> None:
     """Write the model with the weights ``theta`` as ``folder``, replacing it in one step. Adapters are saved
-    as such, or added into the weights with ``merge``."""
+    as such, or added into the weights with ``merge``. ``beside`` are other files for the folder, by name."""
     with tempfile.TemporaryDirectory(prefix="commonweal-export-") as tmp:
         model = _model(spec, theta, get, Path(tmp))
+        for name, content in (beside or {}).items():
+            (Path(tmp) / name).write_bytes(content)
         save(model, folder, tokenizer_dir=Path(tmp), merge=merge)
 
 

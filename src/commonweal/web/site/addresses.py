@@ -63,6 +63,11 @@ def model(name: str) -> str:
     return f"models/{slug(name)}.html"
 
 
+def label(name: str, kind: str = "html") -> str:
+    """The label of a model; as JSON, or as a card (md), it lies beside the page."""
+    return f"models/{slug(name)}/label.{kind}"
+
+
 def run(model_name: str, run_name: str) -> str:
     return f"runs/{slug(model_name)}/{slug(run_name)}/index.html"
 

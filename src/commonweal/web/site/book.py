@@ -14,6 +14,7 @@ from commonweal.web.site import (
     comparison,
     disputed,
     instances,
+    label,
     leaderboard,
     listing,
     model,
@@ -41,6 +42,8 @@ def pages(site: Site) -> Iterator[Made]:
     for one in site.every_model():
         if (found := model.page(site, one)) is not None:
             yield found
+            yield label.page(site, one)
+            yield from label.files(site, one)
     yield releases.page(site)
     for name in site.name_slugs.values():
         yield from disputed.pages(site, name)
@@ -84,6 +87,13 @@ def _scenario(site: Site, part: str) -> Made | None:
 def _model(site: Site, part: str) -> Made | None:
     name = site.model_slugs.get(part) or site.served_slugs().get(part)
     return model.page(site, name) if name else None
+
+
+def _label(site: Site, part: str, kind: str) -> Made | None:
+    name = site.model_slugs.get(part) or site.served_slugs().get(part)
+    if name is None or kind == "html":
+        return label.page(site, name) if name else None
+    return next((file for file in label.files(site, name) if file.path.endswith(kind)), None)
 
 
 def _disputed(site: Site, part: str, number: str) -> Made | None:
@@ -140,6 +150,7 @@ _WAYS: tuple[tuple[re.Pattern[str], Callable[..., Made | None]], ...] = (
     (re.compile(rf"scenarios/{_PART}\.html"), _scenario),
     (re.compile(re.escape(MODELS.path)), lambda site: model.models_page(site)),
     (re.compile(rf"models/{_PART}\.html"), _model),
+    (re.compile(rf"models/{_PART}/label\.(html|json|md)"), _label),
     (re.compile(re.escape(addresses.RELEASES)), lambda site: releases.page(site)),
     (re.compile(rf"across/{_PART}/{_NUMBER}\.html"), _disputed),
     (re.compile(rf"compare/{_PART}/{_PART}\.html"), _comparison),

@@ -87,6 +87,7 @@ class ModelPage(Page):
     template: ClassVar[str] = "model.html"
 
     name: str
+    label: str
     endpoint: str
     win_rate: float | None
     coverage: float | None
@@ -130,6 +131,7 @@ def page(site: Site, model: str) -> ModelPage | None:
         title=model,
         trail=(HOME, MODELS),
         name=model,
+        label=addresses.label(model),
         endpoint=str(runs[0].run.get("endpoint") or "") if runs else "",
         win_rate=board.win_rate.get(model) if board else None,
         coverage=board.coverage[model] if board else None,

@@ -16,9 +16,11 @@ from fastapi.responses import Response
 
 from commonweal.core.clock import Clock
 from commonweal.core.errors import NotFound
+from commonweal.evals.summary.runs import SavedRun
 from commonweal.web.site.book import PREFIXES, find
 from commonweal.web.site.catalogue import Catalogue
 from commonweal.web.site.files import FILES, router_of_files
+from commonweal.web.site.label import Labels
 from commonweal.web.site.model import ModelPage
 from commonweal.web.site.page import PLACES, File, Link, Page
 from commonweal.web.site.render import media_type, render
@@ -64,9 +66,10 @@ class LiveSite:
         releases: Path | None = None,
         places: Sequence[Link] = PLACES,
         catalogue: Catalogue | None = None,
+        labels: Labels | None = None,
     ) -> None:
         self._paths, self._clock, self._releases, self._places = paths, clock, releases, places
-        self._catalogue = catalogue
+        self._catalogue, self._labels = catalogue, labels
         self._lock = Lock()
         self._site: Site | None = None
         self._seen: frozenset[tuple[str, int]] = frozenset()
@@ -79,9 +82,16 @@ class LiveSite:
             if self._site is None or now - self._looked >= _LOOK_SECONDS:
                 seen = fingerprint([*self._paths, *([self._releases] if self._releases else [])])
                 if self._site is None or seen != self._seen:
-                    self._site = load(self._paths, self._releases, self._catalogue)
+                    self._site = load(self._paths, self._releases, self._catalogue, self._labels)
                 self._seen, self._looked = seen, now
             return self._site
+
+    def runs_of(self, model: str) -> Sequence[SavedRun]:
+        """The runs of a model as they are now, none where there is no run at all."""
+        try:
+            return self.site().runs_of(model=model)
+        except NotFound:
+            return ()
 
     def answer(self, path: str, base: str = "") -> Response:
         """The page at a path; ``base`` is the address that the hub was asked at."""
@@ -101,7 +111,7 @@ class LiveSite:
             return EmptyPage(path=path, title="Leaderboard")
         if not path.startswith("models/"):
             raise NotFound(f"no page '{path[:120]}'", hint="there is no run yet: commonweal eval makes one")
-        return find(Site((), catalogue=self._catalogue), path)
+        return find(Site((), catalogue=self._catalogue, labels=self._labels), path)
 
 
 def router_of(live: LiveSite) -> APIRouter:

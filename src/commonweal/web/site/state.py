@@ -27,6 +27,7 @@ from commonweal.web.site.samples import RunSamples, read_table
 
 if TYPE_CHECKING:  # a site without a hub needs nothing of a hub's
     from commonweal.web.site.catalogue import Catalogue
+    from commonweal.web.site.label import Labels
 
 _AT_HAND = 3
 _ALL_PAIRS = 12
@@ -62,8 +63,9 @@ class Site:
         runs: Sequence[SavedRun],
         releases: Sequence[Mapping[str, Any]] = (),
         catalogue: Catalogue | None = None,
+        labels: Labels | None = None,
     ) -> None:
-        self.catalogue = catalogue
+        self.catalogue, self.labels = catalogue, labels
         self.runs = [ScoredRun(folder=run.folder, run=run.run, stats=run.stats) for run in runs]
         self.releases = releases
         self._at_hand: OrderedDict[tuple[str, str], RunSamples] = OrderedDict()
@@ -145,9 +147,14 @@ class Site:
         return found
 
 
-def load(paths: Sequence[Path], releases: Path | None = None, catalogue: Catalogue | None = None) -> Site:
+def load(
+    paths: Sequence[Path],
+    releases: Path | None = None,
+    catalogue: Catalogue | None = None,
+    labels: Labels | None = None,
+) -> Site:
     """The site of the runs below ``paths``. Raises NotFound where there is none, DataError for one that is damaged."""
-    return Site(find_runs(paths), read_releases(releases) if releases else (), catalogue)
+    return Site(find_runs(paths), read_releases(releases) if releases else (), catalogue, labels)
 
 
 def read_releases(folder: Path) -> list[Mapping[str, Any]]:

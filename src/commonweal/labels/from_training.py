@@ -1,0 +1,373 @@
+"""The facts that follow from a training job of the pool: its specification, its data's provenance, its rounds and what
+the books paid for them. Pure.
+
+Energy is not measured by members: it is estimated from the hours that their machines worked, at a power that is stated
+(:data:`ASSUMED_WATTS`). Operations are estimated from parameters and tokens.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from commonweal.core.hashing import record_hash
+from commonweal.labels.facts import Fact, Record, not_applicable, told
+from commonweal.labels.records import Training, member_names
+from commonweal.labels.wording import (
+    counted,
+    data_size,
+    energy,
+    hours,
+    lasted,
+    power_of_ten,
+    rounded,
+)
+from commonweal.ledger.amounts import shown
+
+ASSUMED_WATTS = 100.0
+"""What a machine at work is taken to need: a desktop PC with its processor busy takes some 60 to 150 W."""
+
+JOULES_IN_KWH = 3.6e6
+_FILES = ("stdlib", "files", "dataset")
+
+
+def training_facts(training: Training, *, watts: float = ASSUMED_WATTS) -> Iterator[Fact]:
+    """All that the job itself says. Of a job on examples the data are those of its last stage."""
+    yield from _model(training)
+    yield from data_facts(training)
+    yield from compute_facts(training, watts=watts)
+    yield from _method(training)
+
+
+def records_for(training: Training) -> dict[str, Record]:
+    """The records of a job, each with its hash and its place on the hub."""
+    job, where = training.job, f"/pool/v1/jobs/{training.job}"
+    provenance = training.spec.provenance
+    return {
+        "job": Record(kind="job", id=job, hash=training.spec_hash, address=where),
+        "rounds": Record(kind="rounds", id=job, hash=training.rounds_hash, address=f"{where}/rounds"),
+        "books": Record(kind="books", id=job, hash=training.books_hash, address="/pool/v1/credits/export"),
+        "data": Record(kind="data", id=job, hash=str(provenance.get("hash", "")), address=where),
+        "machines": Record(kind="machines", id=job, hash=machines_hash(training), address="/pool/v1/members"),
+    }
+
+
+def state_named(training: Training) -> str:
+    """The state that the model is."""
+    return training.weights or training.state.theta
+
+
+def weights_record(training: Training) -> Record:
+    """That a model's weights are the state that the rounds led to: proved by the weights alone."""
+    return Record(kind="weights", id=training.job, hash=state_named(training))
+
+
+def machines_hash(training: Training) -> str:
+    return record_hash({name: dict(told) for name, told in sorted(training.machines.items())})
+
+
+def _model(training: Training) -> Iterator[Fact]:
+    record, config = records_for(training)["job"], training.spec.model
+    yield told("model.architecture", _architecture(config), record, value=_shape(config))
+    yield told("model.input", "text", record)
+    yield told("model.output", "text", record)
+    if window := config.get("max_position_embeddings"):
+        yield told("model.window", f"{window:,} tokens", record, value=window)
+    settings = training.spec.train_settings().model
+    if settings.lora is None:
+        yield told(
+            "model.size",
+            f"{rounded(training.spec.parameters)} ({training.spec.parameters:,})",
+            record,
+            value=training.spec.parameters,
+        )
+        yield told("model.parts", "one network and its tokenizer", record)
+    if settings.checkpoint is None:
+        yield told("model.base", "no other model: it began from random numbers", record, value=None)
+    yield told(
+        "model.weights",
+        f"state {state_named(training)[:16]}... after {counted(len(training.rounds), 'round')}",
+        weights_record(training),
+        records_for(training)["rounds"],
+        value=state_named(training),
+        method="the SHA-256 of all its parameters as 32-bit numbers, in the order of the job",
+    )
+
+
+_SIZES = (
+    ("num_hidden_layers", "layers"),
+    ("hidden_size", "wide"),
+    ("num_attention_heads", "heads"),
+    ("vocab_size", "entries in its vocabulary"),
+)
+
+
+def _shape(config: Mapping[str, Any]) -> dict[str, Any]:
+    known = ("model_type", *(name for name, _ in _SIZES))
+    return {name: config[name] for name in known if name in config}
+
+
+def _architecture(config: Mapping[str, Any]) -> str:
+    sizes = [f"{config[name]:,} {word}" for name, word in _SIZES if isinstance(config.get(name), int)]
+    family = str(config.get("model_type", "unknown"))
+    return f"{family}: {', '.join(sizes)}" if sizes else family
+
+
+def data_facts(training: Training) -> Iterator[Fact]:
+    """Of texts: sources, sizes, licences and hashes. (Examples are told of by the fine-tuning job.)"""
+    told_of, record = training.spec.provenance, records_for(training)["data"]
+    if told_of.get("kind") not in _FILES:
+        return
+    counts = told_of["train"]
+    yield told("data.sources", _source(told_of), record, value=_source_value(told_of))
+    yield told(
+        "data.size",
+        f"{counts['tokens']:,} tokens: {counted(counts['documents'], 'document')}, "
+        f"{data_size(counts['text_bytes'])} of text",
+        record,
+        value={name: counts[name] for name in ("tokens", "documents", "text_bytes")},
+    )
+    if told_of.get("licence"):
+        how = "" if told_of["kind"] == "stdlib" else "the word of who submitted the job"
+        yield told("data.licences", told_of["licence"], record, method=how)
+    yield _hashes(told_of, record)
+    if access := _access(told_of):
+        yield told("data.access", access, record)
+    yield _tokenizer(told_of, record)
+    held = told_of["held_out"]
+    yield told(
+        "data.held_out",
+        f"{held['tokens']:,} tokens in {counted(held['documents'], 'document')}",
+        record,
+        value={name: held[name] for name in ("tokens", "documents", "text_bytes")},
+    )
+    before = "what was done to the texts before they came here"
+    yield told(
+        "data.curation",
+        "here nothing was taken out or changed: texts were cut into tokens",
+        record,
+        missing=before,
+        method="all that preparing does to text",
+    )
+    yield told("data.harmful", "no filter was run here", record, missing=before)
+    yield told("data.privacy", "nothing was done here", record, missing=before)
+
+
+def _source(told_of: Mapping[str, Any]) -> str:
+    kind, place = told_of["kind"], str(told_of.get("location", ""))
+    if kind == "stdlib":
+        return "the standard library of Python, without its tests"
+    if kind == "files":
+        return f"files: {place}"
+    parts = [place, *(str(told_of[name]) for name in ("config", "split", "revision") if told_of.get(name))]
+    return "data set: " + ", ".join(parts)
+
+
+def _source_value(told_of: Mapping[str, Any]) -> list[dict[str, Any]]:
+    names = ("kind", "location", "config", "split", "revision")
+    return [{name: told_of[name] for name in names if told_of.get(name)}]
+
+
+def _hashes(told_of: Mapping[str, Any], record: Record) -> Fact:
+    shards = list(told_of["train"]["shards"])
+    found = {
+        "provenance": told_of["hash"],
+        "content": told_of.get("content", ""),
+        "tokenizer": told_of.get("tokenizer_hash", ""),
+        "shards": shards,
+    }
+    where = "the source's files" if found["content"] else "the tokens"
+    named = str(found["content"] or shards[0])
+    return told(
+        "data.hashes",
+        f"{where}: {named[:16]}...; {counted(len(shards), 'shard')} of tokens",
+        record,
+        value=found,
+    )
+
+
+def _access(told_of: Mapping[str, Any]) -> str:
+    if told_of["kind"] == "stdlib":
+        return "it comes with every Python; the hash says which"
+    if told_of["kind"] == "dataset" and not told_of.get("content"):
+        return f"https://huggingface.co/datasets/{told_of['location']}"
+    return ""
+
+
+def _tokenizer(told_of: Mapping[str, Any], record: Record) -> Fact:
+    kinds = {"train": "trained on the same texts", "bytes": "bytes"}
+    named = kinds.get(str(told_of["tokenizer_kind"]), str(told_of.get("tokenizer_name", "")))
+    return told(
+        "data.tokenizer",
+        f"{named}, {told_of['vocab_size']:,} entries",
+        record,
+        value={"kind": told_of["tokenizer_kind"], "entries": told_of["vocab_size"]},
+    )
+
+
+def compute_facts(training: Training, *, watts: float = ASSUMED_WATTS) -> Iterator[Fact]:
+    """What it took, by the records of its rounds and by the books."""
+    records = records_for(training)
+    rounds = records["rounds"]
+    names = member_names(training.rounds)
+    if not training.rounds:
+        return
+    tokens = training.rounds[-1].record.tokens
+    worked = sum(m.seconds for one in training.rounds for m in one.record.members) / 3600
+    yield told("compute.members", counted(len(names), "member"), rounds, value=len(names))
+    yield told(
+        "compute.hours",
+        hours(worked),
+        rounds,
+        value=round(worked, 6),
+        method="from lease to submission, refused work and waiting for the network included",
+    )
+    yield told("compute.tokens", f"{tokens:,}", rounds, value=tokens)
+    yield _operations(training, rounds)
+    took = training.rounds[-1].at - training.created
+    yield told(
+        "compute.duration",
+        lasted(took),
+        records["job"],
+        rounds,
+        value=round(took, 3),
+        method="from the submission of the job to its last round",
+    )
+    yield from _hardware(training, len(names), records["machines"])
+    kwh = worked * watts / 1000
+    yield told(
+        "compute.energy",
+        f"about {energy(kwh)}",
+        rounds,
+        value={"kwh": round(kwh, 6), "estimated": True, "watts": watts},
+        method=f"estimated: member hours x {watts:g} W a machine, a usual desktop PC at work; nobody measured it",
+    )
+    moved = sum(one.record.up_bytes + one.record.down_bytes for one in training.rounds)
+    yield told("compute.network", data_size(moved), rounds, value=moved)
+    if training.payments is None:
+        spent, job = training.microcredits, records["job"]
+        yield told("compute.paid", f"{shown(spent)} credits", job, value=spent, method="as the job counts it")
+    else:
+        paid = sum(one.microcredits for one in training.payments)
+        yield told(
+            "compute.paid",
+            f"{shown(paid)} credits in {counted(len(training.payments), 'journal')}",
+            records["books"],
+            value=paid,
+        )
+
+
+def _operations(training: Training, record: Record) -> Fact:
+    tokens, parameters = training.rounds[-1].record.tokens, training.spec.parameters
+    if training.spec.train_settings().model.lora is not None:
+        return Fact(key="compute.operations")  # who knows the base's size says it
+    return told(
+        "compute.operations",
+        power_of_ten(6 * parameters * tokens),
+        record,
+        value=float(6 * parameters * tokens),
+        method="estimated: 6 x parameters x tokens (Kaplan et al. 2020), of accepted work",
+    )
+
+
+def _hardware(training: Training, members: int, record: Record) -> Iterator[Fact]:
+    if not training.machines:
+        return
+    kinds = Counter(_machine(machine) for machine in training.machines.values())
+    lost = members - len(training.machines)
+    yield told(
+        "compute.hardware",
+        "; ".join(f"{number} x {kind}" for kind, number in kinds.most_common()),
+        record,
+        value=dict(kinds.most_common()),
+        method="what each machine told of itself when it joined",
+        missing=f"{counted(lost, 'machine')} that are not known any more" if lost else "",
+    )
+    owners = {machine.get("owner") for machine in training.machines.values()} - {None, ""}
+    yield told(
+        "compute.owners",
+        f"the members' own: {counted(len(training.machines), 'machine')} lent under "
+        f"{counted(max(1, len(owners)), 'account')}",
+        record,
+        value={"machines": len(training.machines), "accounts": max(1, len(owners))},
+    )
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    if machine.get("gpu"):
+        return str(machine["gpu"])
+    parts = [str(machine[name]) for name in ("machine", "system") if machine.get(name)]
+    cores = machine.get("cores")
+    return " ".join(parts or ["unknown machine"]) + (f", {counted(cores, 'core')}" if cores else "")
+
+
+def _method(training: Training) -> Iterator[Fact]:
+    records, settings = records_for(training), training.spec.train_settings()
+    job, rounds = records["job"], records["rounds"]
+    text = training.spec.provenance.get("kind") in _FILES
+    if text:
+        begun = (
+            f"further training of {settings.model.checkpoint}" if settings.model.checkpoint else "training"
+        )
+        stage = f"one: {begun} on text, in {counted(len(training.rounds), 'round')} over the pool"
+        claimed = "that this job made these weights is its publisher's word until they are compared (--check)"
+        how = claimed if training.word == "publisher" else ""
+        yield told("method.stages", stage, job, rounds, value=["training"], method=how)
+        yield told("method.objectives", "cross-entropy of the next token", job)
+        yield not_applicable(
+            "alignment.instructions", "it learned from text only, not from instructions", job
+        )
+        yield not_applicable("alignment.feedback", "it learned from text only, not from feedback", job)
+        for key in ("people", "consent", "pay", "guidance"):
+            yield not_applicable(f"alignment.{key}", "nobody was asked for instructions or feedback", job)
+    train, meet = settings.train, settings.rounds
+    yield told(
+        "method.settings",
+        f"{train.optimizer}, learning rate {train.lr:g}, {train.batch_size} x {train.seq_len} tokens a step; "
+        f"members meet after {meet.first_inner_steps} to {meet.last_inner_steps} steps, sent as {meet.codec_up}",
+        job,
+        value={"train": training.spec.settings["train"], "rounds": training.spec.settings["rounds"]},
+    )
+    refused = sum(m.verdict != "ok" for one in training.rounds for m in one.record.members)
+    handed = sum(len(one.record.members) for one in training.rounds)
+    scored = "scored on held-out text and clipped" if settings.checks.score else "clipped by its size"
+    yield told(
+        "method.checks",
+        f"each contribution was {scored}: {refused:,} of {handed:,} refused",
+        job,
+        rounds,
+        value={"contributions": handed, "refused": refused},
+    )
+    if result := _result(training):
+        yield result
+    yield _frameworks(training, records["data"])
+    if settings.model.checkpoint is None:
+        yield told("method.dependencies", "nothing besides data, machines and code", job)
+
+
+def _measured(training: Training) -> list[float]:
+    """Held-out bits per byte, where it was measured."""
+    begun = training.state.losses.bits_before
+    later = [one.record.bits_per_byte for one in training.rounds if one.record.bits_per_byte is not None]
+    return [bits for bits in (begun, *later) if bits is not None]
+
+
+def _result(training: Training) -> Fact | None:
+    record, found = records_for(training)["rounds"], _measured(training)
+    if len(found) > 1:
+        unit = "bits a byte" if training.spec.provenance.get("kind") in _FILES else "bits"
+        said = f"on held-out data {found[0]:.3f} {unit} before and {found[-1]:.3f} after"
+        return told(
+            "method.result", said, record, value={"before": found[0], "after": found[-1], "unit": unit}
+        )
+    losses = [one.record.loss for one in training.rounds if one.record.loss is not None]
+    if not losses:
+        return None
+    return told("method.result", f"training loss {losses[-1]:.3f} nats a token", record, value=losses[-1])
+
+
+def _frameworks(training: Training, record: Record) -> Fact:
+    libraries: Mapping[str, str] = training.spec.provenance.get("libraries") or {}
+    named = "".join(f", {name} {version}" for name, version in sorted(libraries.items()))
+    return told("method.frameworks", f"PyTorch, transformers{named}", record, value=dict(libraries) or None)

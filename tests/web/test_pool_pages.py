@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -409,8 +411,23 @@ def test_a_job_is_told_live_and_the_same_by_every_hub_on_its_database(
             found = events(three, 2)
         assert found[1][2][0][0] == int(last) + 1, "it goes on where the other hub stopped"
     page_one = hub.page(f"pool/jobs/{job}.html").text
-    assert "cleo" in page_one
+    assert re.search(">(ada|ben|cleo)</a></td><td>raises_loss", page_one)
     assert 'class="state running"' in page_one
+
+
+def test_a_hub_that_stops_ends_its_streams_and_says_no_word_of_it(
+    database: Database, blobs: Blobs, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ExitStack() as stack:
+        hub = stack.enter_context(pool_hub(database, blobs, tmp_path))
+        with httpx.stream("GET", f"{hub.url}/pool/index.events", timeout=20) as answer:
+            lines = answer.iter_lines()
+            assert any(line.startswith("data: ") for line in lines)
+            began = time.monotonic()
+            stack.close()
+            assert time.monotonic() - began < 10
+            assert not [line for line in lines if line], "it ends, and in order"
+    assert not [one for one in caplog.records if "ASGI" in one.getMessage()]
 
 
 def test_pages_say_who_may_load_what_and_show_no_secret(hub: Hub) -> None:

@@ -6,9 +6,13 @@ of a job's curve; its id is the number of the last one, so that a browser that r
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
+
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from commonweal.train.curve import Point
 from commonweal.web.pool.newsroom import News
@@ -52,3 +56,13 @@ async def stream(news: AsyncIterator[News | None], after: int) -> AsyncIterator[
         if new:
             after = new[-1].number
             yield points_event(new)
+
+
+class EventStream(StreamingResponse):
+    """An answer without an end. It ends in order when the server stops: a reader comes back by itself."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except asyncio.CancelledError:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -199,7 +199,7 @@ def crowd_chart(points: Sequence[Point]) -> Markup:
             Series(name="refused", kind="c", points=[(p.number, p.refused) for p in points]),
         ],
         across="round",
-        from_zero=True,
+        counts=True,
     )
 
 

@@ -132,5 +132,5 @@ def _chart(name: str, found: Sequence[tuple[int, float, Any]]) -> Markup:
         f"Tokens that counted, by round of {name}",
         [Series(name="tokens", kind="a", points=points)],
         across="round",
-        from_zero=True,
+        counts=True,
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import RedirectResponse, Response, StreamingResponse
+from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from commonweal.core.clock import Clock
@@ -16,7 +16,7 @@ from commonweal.core.errors import NotAuthorized, NotFound
 from commonweal.pool.access import Caller
 from commonweal.pool.api.context import authenticate
 from commonweal.web.pool import addresses, yours
-from commonweal.web.pool.events import SILENCE_SECONDS, stream
+from commonweal.web.pool.events import SILENCE_SECONDS, EventStream, stream
 from commonweal.web.pool.job import JobPage
 from commonweal.web.pool.join import JoinPage
 from commonweal.web.pool.newsroom import News, Newsroom
@@ -70,7 +70,7 @@ def router_of_pool(database: Database, clock: Clock, places: Sequence[Link]) -> 
         seen = int(last_event_id) if last_event_id and last_event_id.isdecimal() else after
         newsroom.check()
         followed = stream(newsroom.follow(path, silence=SILENCE_SECONDS), seen)
-        return StreamingResponse(followed, media_type="text/event-stream", headers=_STREAM_HEADERS)
+        return EventStream(followed, media_type="text/event-stream", headers=_STREAM_HEADERS)
 
     def own(request: Request, authorization: str | None, make: Callable[[Source, Caller], bytes]) -> Response:
         caller = authenticate(request, authorization)

@@ -30,15 +30,16 @@ class Series:
     dots: bool = False
 
 
-def lines(title: str, series: Sequence[Series], *, across: str, from_zero: bool = False) -> Markup:
-    """A chart of the series; "" where none has a point. ``across`` says what x is."""
+def lines(title: str, series: Sequence[Series], *, across: str, counts: bool = False) -> Markup:
+    """A chart of the series; "" where none has a point. ``across`` says what x is. What is counted (``counts``) begins
+    at 0, and has no halves."""
     shown = [one for one in series if one.points]
     if not shown:
         return Markup("")
     xs = [x for one in shown for x, _ in one.points]
-    ys = [y for one in shown for _, y in one.points] + ([0.0] if from_zero else [])
+    ys = [y for one in shown for _, y in one.points] + ([0.0] if counts else [])
     left, right = min(xs), max(xs)
-    ticks = nice_ticks(min(ys), max(ys))
+    ticks = nice_ticks(min(ys), max(max(ys), 1.0) if counts else max(ys), whole=counts)
     low, high = min(ticks[0], *ys), max(ticks[-1], *ys)
 
     def x_of(x: float) -> float:
@@ -63,9 +64,11 @@ def lines(title: str, series: Sequence[Series], *, across: str, from_zero: bool 
     return Markup("".join(made))
 
 
-def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:
+def nice_ticks(low: float, high: float, most: int = 5, *, whole: bool = False) -> list[float]:
     """Round numbers from at most ``low`` to at least ``high``.
 
+    >>> nice_ticks(0, 2, whole=True)
+    [0.0, 1.0, 2.0]
     >>> nice_ticks(0, 10), nice_ticks(2.1, 6.9), nice_ticks(3, 3)
     ([0.0, 5.0, 10.0], [2.0, 4.0, 6.0, 8.0], [2.0, 2.5, 3.0, 3.5, 4.0])
     """
@@ -74,6 +77,7 @@ def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:
     rough = (high - low) / (most - 1)
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(n * unit for n in (1, 2, 5, 10) if n * unit >= rough * (1 - 1e-9))
+    step = max(step, 1.0) if whole else step
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [round(n * step, 12) for n in range(first, last + 1)]
 

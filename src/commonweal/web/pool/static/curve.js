@@ -16,6 +16,8 @@ const CHARTS = {
   ],
 };
 const HIGH = 240;
+// Rounds and machines are counted: no axis has half of one.
+const WHOLE = [1, 10, 100, 1000, 10000, 100000].flatMap((unit) => [unit, 2 * unit, 5 * unit]);
 const DARK = matchMedia("(prefers-color-scheme: dark)");
 
 class LiveCurve extends HTMLElement {
@@ -56,8 +58,8 @@ class LiveCurve extends HTMLElement {
       height: HIGH,
       scales: { x: { time: false }, y: this.dataset.chart === "crowd" ? { range: [0, null] } : {} },
       axes: [
-        { ...axis, size: 28, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000] },
-        { ...axis, size: 48 },
+        { ...axis, size: 28, incrs: WHOLE },
+        { ...axis, size: 48, ...(this.dataset.chart === "crowd" ? { incrs: WHOLE } : {}) },
       ],
       cursor: { y: false, drag: { x: true, y: false } },
       series: [

@@ -6,17 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
-from fastapi.testclient import TestClient
-from made_runs import HOSTILE, chat_records, hostile_records, many_records, write_run
+from made_runs import HOSTILE, answer, chat_records, hostile_records, many_records, record, write_run
 from site_reading import Read
 
-from commonweal.core.clock import SystemClock
-from commonweal.core.errors import DataError
+from commonweal.core.completion import Request, Token
 from commonweal.evals.run_folder import read_json, write_json
-from commonweal.web.site import Site, export, find, load, pages, render
+from commonweal.web.site import Site, comparison, disputed, export, find, load, pages, render
 from commonweal.web.site.addresses import run as run_path
-from commonweal.web.site.routes import LiveSite, router_of
+from commonweal.web.site.book import run_pages
 
 SHOWN = (
     HOSTILE.replace("\x1b", "")
@@ -98,15 +95,50 @@ def test_chats_tools_and_pictures_are_shown_as_such(made: Site) -> None:
     assert "its bytes are not kept" in html
 
 
-def test_a_page_of_ten_thousand_instances_stays_small(many: Site) -> None:
+def test_every_page_of_ten_thousand_instances_stays_small(many: Site) -> None:
+    run = many.by_place["m", "many"]
+    sizes: dict[str, list[int]] = {}
+    for page in (*run_pages(many, run), *disputed.pages(many, "many"), *comparison.pages(many, "m", "n")):
+        sizes.setdefault(type(page).__name__, []).append(len(render(page)))
+    assert {name: len(found) for name, found in sizes.items()} == {
+        "RunPage": 1,
+        "ListingPage": 50 + 17 + 34,
+        "InstancesPage": 200,
+        "DisputedPage": 200,
+        "ComparisonPage": 1,
+    }
+    assert max(max(found) for found in sizes.values()) < 200_000
     folder = run_path("m", "many").rpartition("/")[0]
-    for name in ("index", "all-1", "all-50", "wrong-1", "instances-1", "instances-200"):
-        size = len(render(find(many, f"{folder}/{name}.html")))
-        assert size < 200_000, name
-    assert len(render(find(many, "across/many/1.html"))) < 200_000
     assert find(many, f"{folder}/instances-200.html").instances[-1].id == "id9999"
     wrong = find(many, f"{folder}/wrong-17.html")
     assert (wrong.total, len(wrong.items)) == (3334, 3334 - 16 * 200)
+
+
+def test_a_page_of_long_texts_has_a_limit(site: Site, tmp_path: Path) -> None:
+    """Fifty instances, each with a prompt and an answer of 200,000 characters, and as many tokens as models give."""
+    tokens = tuple(Token(text=f"w{n} ", logprob=-0.5, top={"a": -0.5, "b": -1.5}) for n in range(2000))
+    records = [
+        record(
+            f"id{n}",
+            Request(model="m", prompt=f"{n}" + "p" * 200_000),
+            answer(f"{n}" + "x" * 200_000, tokens=tokens),
+            0.0,
+        )
+        for n in range(50)
+    ]
+    like = site.by_place["mock", "kinds"].folder
+    write_run(tmp_path / "long", like, "m", "long", records)
+    made = load([tmp_path])
+    pages_of_run = list(run_pages(made, made.runs[0]))
+    [page] = [one for one in pages_of_run if type(one).__name__ == "InstancesPage"]
+    assert len(render(page)) < 1_000_000
+    assert len(page.instances) == 50
+    whole = {one.path: render(one) for one in pages_of_run if one.path.endswith(".txt")}
+    for link in Read(render(page).decode()).links:
+        if link.endswith(".txt"):
+            assert f"runs/m/long/{link}" in whole
+    assert {len(data) for data in whole.values()} == {200_001, 200_002}
+    assert len(whole) == 100, "the prompts, and what was written (and read so)"
 
 
 def test_the_next_wrong_one_is_the_next_wrong_one(many: Site) -> None:
@@ -115,29 +147,6 @@ def test_the_next_wrong_one_is_the_next_wrong_one(many: Site) -> None:
     assert nexts["id0"].endswith("instances-1.html#i-id3")
     assert nexts["id1"] == nexts["id0"]
     assert nexts["id48"].endswith("instances-2.html#i-id51")
-
-
-def test_a_live_site_follows_its_folder(site: Site, tmp_path: Path) -> None:
-    class Ticking(SystemClock):
-        moment = 0.0
-
-        def now(self) -> float:
-            return self.moment
-
-    clock, root = Ticking(), tmp_path / "runs"
-    root.mkdir()
-    app = FastAPI()
-    app.include_router(router_of(LiveSite([root], clock)))
-    client = TestClient(app)
-    assert "Nothing has been evaluated yet" in client.get("/").text
-    like = site.by_place["mock", "kinds"].folder
-    write_run(root / "first", like, "m", "one", list(many_records(3)))
-    clock.moment = 10.0
-    assert ">one</a>" in client.get("/").text
-    write_run(root / "second", like, "m", "two", list(many_records(3)))
-    assert ">two</a>" not in client.get("/").text, "it does not look that often"
-    clock.moment = 20.0
-    assert ">two</a>" in client.get("/").text
 
 
 def test_a_run_that_is_not_finished_has_a_page_that_says_so(site: Site, tmp_path: Path) -> None:
@@ -158,10 +167,3 @@ def test_a_run_that_is_not_finished_has_a_page_that_says_so(site: Site, tmp_path
     cell = find(made, "index.html").rows[1].cells[0]
     assert (cell.mean, find(made, "index.html").notes[cell.note - 1]) == (None, "stopped by the user")
     assert len(render(find(made, "compare/m/n.html"))) > 1000
-
-
-def test_a_damaged_table_is_named(site: Site, tmp_path: Path) -> None:
-    write_run(tmp_path / "a", site.by_place["mock", "kinds"].folder, "m", "one", list(many_records(3)))
-    (tmp_path / "a" / "scores.parquet").write_bytes(b"not a table")
-    with pytest.raises(DataError, match=r"scores\.parquet: not a table"):
-        list(pages(load([tmp_path])))

@@ -26,7 +26,6 @@ from commonweal.web.site.addresses import run as run_path
 from commonweal.web.site.addresses import slug
 from commonweal.web.site.routes import LiveSite, router_of
 
-
 KINDS = {
     "File",
     "LeaderboardPage",

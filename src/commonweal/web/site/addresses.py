@@ -72,6 +72,11 @@ def run(model_name: str, run_name: str) -> str:
     return f"runs/{slug(model_name)}/{slug(run_name)}/index.html"
 
 
+def folder(model_name: str, run_name: str) -> str:
+    """Where all pages of a run lie."""
+    return f"runs/{slug(model_name)}/{slug(run_name)}"
+
+
 def listing(model_name: str, run_name: str, view: str, number: int) -> str:
     """A list of a run's samples; ``view`` is all, right, wrong ..., or ``by-`` and a perturbation."""
     return f"runs/{slug(model_name)}/{slug(run_name)}/{view}-{number}.html"
@@ -79,6 +84,11 @@ def listing(model_name: str, run_name: str, view: str, number: int) -> str:
 
 def shard(model_name: str, run_name: str, number: int) -> str:
     return f"runs/{slug(model_name)}/{slug(run_name)}/instances-{number}.html"
+
+
+def text(model_name: str, run_name: str, number: int, name: str) -> str:
+    """A long text of a shard, as plain text."""
+    return f"runs/{slug(model_name)}/{slug(run_name)}/text-{number}/{name}.txt"
 
 
 def comparison(a: str, b: str) -> str:

@@ -21,6 +21,9 @@ from commonweal.web.site.words import escaped, figure, line, marked
 
 To = Callable[[str], str]
 
+_QUESTIONS = 2048
+"""Of how many instances the markup of the question is kept: the models of a scenario are all asked the same."""
+
 
 def article(one: Instance, to: To) -> Markup:
     """``to`` gives the link to a path."""
@@ -32,7 +35,7 @@ def article(one: Instance, to: To) -> Markup:
         f", {_line(one.subset, 80)}" if one.subset else "",
         f" · <a href={to(one.next_wrong)}>next wrong one</a>" if one.next_wrong else "",
         " <copy-link></copy-link></header>\n",
-        _references(one),
+        _references(tuple(one.references)),
     ]
     parts += [_picture(name) for name in one.images]
     if alone:
@@ -68,11 +71,12 @@ def _badge(form: Form) -> str:
     return f'<span class="badge {form.outcome}">{form.word}</span>'
 
 
-def _references(one: Instance) -> str:
-    if not one.references:
+@lru_cache(maxsize=_QUESTIONS)
+def _references(references: tuple[tuple[str, bool, int], ...]) -> str:
+    if not references:
         return ""
     parts = ["<ul class=references>"]
-    for text, correct, grade in one.references:
+    for text, correct, grade in references:
         if correct:
             parts.append(f"<li dir=auto class=right><span class=unseen>correct:</span> {marked(text or '')}")
         else:
@@ -81,6 +85,13 @@ def _references(one: Instance) -> str:
             parts.append(f" <small>grade {grade}</small>")
     parts.append("</ul>\n")
     return "".join(parts)
+
+
+@lru_cache(maxsize=_QUESTIONS)
+def _question(text: str, inside: str) -> str:
+    """A prompt with the input in it set apart."""
+    before, _, after = text.partition(inside)
+    return f"{marked(before)}<b class=in>{marked(inside)}</b>{marked(after)}"
 
 
 def _picture(name: str) -> str:
@@ -129,11 +140,7 @@ def _text(one: Text, to: To, kind: str = "", inside: str = "") -> str:
             f"<pre class={kind} dir=auto>{marked(one.end)}</pre>\n"
         )
     text = one.beginning
-    if inside:
-        before, _, after = text.partition(inside)
-        made = f"{marked(before)}<b class=in>{marked(inside)}</b>{marked(after)}"
-    else:
-        made = marked(text)
+    made = _question(text, inside) if inside else marked(text)
     return f"{shared}<pre class={kind} dir=auto>{made}</pre>\n"
 
 

@@ -25,19 +25,31 @@ from commonweal.web.site import (
 from commonweal.web.site.addresses import slug
 from commonweal.web.site.files import FILES
 from commonweal.web.site.page import MODELS, File, Page
-from commonweal.web.site.state import ScoredRun, Site
+from commonweal.web.site.scored import ScoredRun
+from commonweal.web.site.state import Site
 
 Made = Page | File
 
 
 def pages(site: Site) -> Iterator[Made]:
-    """Every page and file. What is read of a run is read once, as its pages stand together."""
+    """Every page and file."""
+    yield from first_pages(site)
+    for scenario_name in site.scenario_slugs.values():
+        yield scenario.page(site, scenario_name)
+    for name in site.name_slugs.values():
+        for each in site.runs_of(name=name):
+            yield from run_pages(site, each)
+        yield from disputed.pages(site, name)
+    for a, b in site.pairs:
+        yield from comparison.pages(site, a, b)
+
+
+def first_pages(site: Site) -> Iterator[Made]:
+    """What is not of one scenario or run: boards, models, releases."""
     yield from FILES.values()
     for group in site.groups:
         yield leaderboard.page(site, group)
         yield from leaderboard.files(site, group)
-    for one in site.scenario_slugs.values():
-        yield scenario.page(site, one)
     yield model.models_page(site)
     for one in site.every_model():
         if (found := model.page(site, one)) is not None:
@@ -45,16 +57,10 @@ def pages(site: Site) -> Iterator[Made]:
             yield label.page(site, one)
             yield from label.files(site, one)
     yield releases.page(site)
-    for name in site.name_slugs.values():
-        yield from disputed.pages(site, name)
-    for a, b in site.pairs:
-        yield from comparison.pages(site, a, b)
-    for each in site.runs:
-        yield from run_pages(site, each)
 
 
 def run_pages(site: Site, each: ScoredRun) -> Iterator[Made]:
-    """The pages of one run."""
+    """The pages of one run. What is read of it is read once, as its pages stand together."""
     yield run.page(site, each)
     yield from listing.pages(site, each)
     yield from instances.pages(site, each)

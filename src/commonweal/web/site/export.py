@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from commonweal.core.errors import Conflict
+from commonweal.core.errors import Conflict, DataError
 from commonweal.evals.summary.board import Board
 from commonweal.evals.summary.comparison import Compared
 from commonweal.web.site import comparison
 from commonweal.web.site.book import first_pages
+from commonweal.web.site.finding import Damaged
 from commonweal.web.site.shares import Part, Share, Written, part_of, shares, write, written_by_processes
 from commonweal.web.site.state import Site
 
@@ -42,9 +43,16 @@ def export(
     progress: Callable[[int], None] = lambda files: None,
     *,
     processes: int | None = None,
+    skip_damaged: bool = False,
 ) -> Exported:
-    """Write all pages below ``folder``, in place of what an earlier export left there. Raises Conflict for a folder
-    with anything else in it. ``processes`` is how many write; None: one a core, and one alone for a small site."""
+    """Write all pages below ``folder``, in place of what an earlier export left there. ``processes`` is how many write;
+    None: one a core, and one alone for a small site.
+
+    Raises Conflict for a folder with anything else in it, and DataError where a run cannot be read; with
+    ``skip_damaged`` such a run has a page that says so.
+    """
+    if site.found.damaged and not skip_damaged:
+        raise _damaged(site.found.damaged)
     if folder.exists() and not _ours(folder):
         raise Conflict(
             f"{folder}: there is something else in it", hint="give a new folder, or an empty one (--out)"
@@ -56,7 +64,9 @@ def export(
         (new / MARKER).write_text(
             "Made by commonweal site; replaced as a whole by the next.\n", encoding="utf-8"
         )
-        done = _write(site, new, progress, processes if processes is not None else _processes(site))
+        done = _write(
+            site, new, progress, processes if processes is not None else _processes(site), skip_damaged
+        )
         if folder.exists():
             shutil.rmtree(folder)
         new.rename(folder)
@@ -74,13 +84,13 @@ def _processes(site: Site) -> int:
     return len(os.sched_getaffinity(0)) if samples >= _WORTH_A_PROCESS else 1
 
 
-def _write(site: Site, folder: Path, progress: Callable[[int], None], processes: int) -> Written:
+def _write(site: Site, folder: Path, progress: Callable[[int], None], processes: int, skip: bool) -> Written:
     """The shares first: what they find out is what the boards and comparisons are made of."""
     todo = shares(site)
     done = Written()
     columns: dict[str, Board] = {}
     compared: dict[tuple[str, str], list[Compared]] = {}
-    for part in _parts(todo, folder, processes):
+    for part in _parts(todo, folder, processes, skip):
         done = done.plus(part.written)
         columns.update(part.columns)
         for pair, one in part.compared.items():
@@ -92,7 +102,15 @@ def _write(site: Site, folder: Path, progress: Callable[[int], None], processes:
     )
 
 
-def _parts(todo: Sequence[Share], folder: Path, processes: int) -> Iterator[Part]:
+def _parts(todo: Sequence[Share], folder: Path, processes: int, skip: bool) -> Iterator[Part]:
     if processes > 1:
-        return written_by_processes(todo, folder, processes)
-    return (part_of(share, folder) for share in todo)
+        return written_by_processes(todo, folder, processes, skip_damaged=skip)
+    return (part_of(share, folder, skip_damaged=skip) for share in todo)
+
+
+def _damaged(runs: Sequence[Damaged]) -> DataError:
+    first, more = runs[0], f" (and {len(runs) - 1} more runs like it)" if len(runs) > 1 else ""
+    return DataError(
+        f"{first.folder / first.file}: {first.why}{more}",
+        hint="move that run's folder away and evaluate again, or go on without it: --skip-damaged",
+    )

@@ -74,8 +74,8 @@ class BoardRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderboardPage(Page):
-    """``notes`` are the reasons why cells are empty or in part, in order of their numbers; ``pairs`` are the pages of
-    two models by the ids of both."""
+    """``damaged`` are files of runs that cannot be read, and why. ``notes`` are the reasons why cells are empty or in
+    part, in order of their numbers; ``pairs`` are the pages of two models by the ids of both."""
 
     template: ClassVar[str] = "leaderboard.html"
 
@@ -87,6 +87,7 @@ class LeaderboardPage(Page):
     files: Sequence[Link]
     pairs: Sequence[str]
     runs: int
+    damaged: Sequence[tuple[str, str]]
 
 
 def page(site: Site, group: str) -> LeaderboardPage:
@@ -113,6 +114,7 @@ def page(site: Site, group: str) -> LeaderboardPage:
         ],
         pairs=[f"{slug(a)}/{slug(b)}" for a, b in site.pairs if slug(a) in there and slug(b) in there],
         runs=len(site.runs),
+        damaged=[(one.named, one.why) for one in site.found.damaged],
     )
 
 

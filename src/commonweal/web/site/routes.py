@@ -5,6 +5,7 @@ Looks for changes when a page is asked for, and at most every few seconds; while
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from commonweal.core.clock import Clock
-from commonweal.core.errors import NotFound
+from commonweal.core.errors import DataError, NotFound
 from commonweal.evals.summary.runs import SavedRun
 from commonweal.web.site.book import PREFIXES, find
 from commonweal.web.site.catalogue import Catalogue
@@ -24,9 +25,12 @@ from commonweal.web.site.label import Labels
 from commonweal.web.site.model import ModelPage
 from commonweal.web.site.page import PLACES, File, Link, Page
 from commonweal.web.site.render import media_type, render
-from commonweal.web.site.state import Site, fingerprint, load
+from commonweal.web.site.state import Site, load
 
 _LOOK_SECONDS = 5.0
+_KEPT_BYTES = 32 * 2**20
+_OF_THE_HUB = ("models/", "models.html")
+"""Where what the hub says stands, which is asked anew each time."""
 
 _POLICY = "; ".join(
     (
@@ -55,6 +59,45 @@ class EmptyPage(Page):
     template: ClassVar[str] = "empty.html"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DamagedPage(Page):
+    """What stands in place of a page whose run cannot be read; the other pages are as they were."""
+
+    template: ClassVar[str] = "damaged.html"
+
+    message: str
+
+
+class Kept:
+    """The answers that were given last, as long as nothing has changed. Safe to be used by several threads."""
+
+    def __init__(self) -> None:
+        self._site: Site | None = None
+        self._answers: OrderedDict[str, Response] = OrderedDict()
+        self._size = 0
+        self._lock = Lock()
+
+    def get(self, site: Site, path: str) -> Response | None:
+        with self._lock:
+            if site is not self._site:
+                return None
+            if (found := self._answers.get(path)) is not None:
+                self._answers.move_to_end(path)
+            return found
+
+    def put(self, site: Site, path: str, answer: Response) -> None:
+        with self._lock:
+            if site is not self._site:
+                self._site, self._size = site, 0
+                self._answers.clear()
+            if path not in self._answers:
+                self._answers[path] = answer
+                self._size += len(answer.body)
+            while self._size > _KEPT_BYTES:
+                _, oldest = self._answers.popitem(last=False)
+                self._size -= len(oldest.body)
+
+
 class LiveSite:
     """The site of some folders as it is now, with what the hub says of its models. ``places`` are the links above every
     page."""
@@ -72,19 +115,24 @@ class LiveSite:
         self._catalogue, self._labels = catalogue, labels
         self._lock = Lock()
         self._site: Site | None = None
-        self._seen: frozenset[tuple[str, int]] = frozenset()
+        self._kept = Kept()
         self._looked = float("-inf")
 
     def site(self) -> Site:
-        """Raises NotFound where there is no run yet, DataError where one cannot be read."""
-        with self._lock:
+        """Raises NotFound where there is no run yet. While one thread looks what has changed, others are given what was
+        there before."""
+        if not self._lock.acquire(blocking=self._site is None) and self._site is not None:
+            return self._site
+        try:
             now = self._clock.now()
             if self._site is None or now - self._looked >= _LOOK_SECONDS:
-                seen = fingerprint([*self._paths, *([self._releases] if self._releases else [])])
-                if self._site is None or seen != self._seen:
-                    self._site = load(self._paths, self._releases, self._catalogue, self._labels)
-                self._seen, self._looked = seen, now
+                self._site = load(
+                    self._paths, self._releases, self._catalogue, self._labels, before=self._site
+                )
+                self._looked = self._clock.now()
             return self._site
+        finally:
+            self._lock.release()
 
     def runs_of(self, model: str) -> Sequence[SavedRun]:
         """The runs of a model as they are now, none where there is no run at all."""
@@ -96,14 +144,28 @@ class LiveSite:
     def answer(self, path: str, base: str = "") -> Response:
         """The page at a path; ``base`` is the address that the hub was asked at."""
         try:
-            page: Page | File = find(self.site(), path)
+            site = self.site()
         except NotFound:
-            if self._site is not None:
-                raise
-            page = self._without_runs(path)
+            return self._answer(self._without_runs(path), base)
+        if (kept := self._kept.get(site, path)) is not None:
+            return kept
+        try:
+            page = find(site, path)
+            answer = self._answer(page, base)
+        except DataError as error:
+            where, _, why = error.message.partition(": ")
+            message = f"{'/'.join(Path(where).parts[-3:])}: {why}"  # not where on the disk
+            return self._answer(DamagedPage(path=path, title="Damaged", message=message), base, status=500)
+        if not path.startswith(_OF_THE_HUB):
+            self._kept.put(site, path, answer)
+        return answer
+
+    def _answer(self, page: Page | File, base: str, status: int = 200) -> Response:
         if isinstance(page, ModelPage):
             page = replace(page, base=base.rstrip("/"))
-        return Response(render(page, self._places), media_type=media_type(page), headers=HEADERS)
+        return Response(
+            render(page, self._places), status_code=status, media_type=media_type(page), headers=HEADERS
+        )
 
     def _without_runs(self, path: str) -> Page | File:
         """The board says what makes a run; the hub's models are there all the same."""

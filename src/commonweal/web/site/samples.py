@@ -130,8 +130,10 @@ class RunSamples:
 
     @cached_property
     def present(self) -> bool:
-        """Whether there are tables: an unfinished run has none yet."""
-        return all((self.run.folder / f"{name}.parquet").exists() for name in _TABLES)
+        """Whether there are tables to read: an unfinished run has none yet."""
+        return not getattr(self.run, "damage", "") and all(
+            (self.run.folder / f"{name}.parquet").exists() for name in _TABLES
+        )
 
     @cached_property
     def values(self) -> Mapping[tuple[str, str, int], float]:
@@ -221,8 +223,8 @@ class RunSamples:
             lists: list[list[Any]] = [getattr(one, name) for one in found]
             places, parts = self._in_order(name, first, first + len(found)).between(first, first + len(found))
             if name == "scores":
-                for place, row in _by_sample(places, *parts[1:]):
-                    lists[place - first].append(row)
+                for place, numbers in _by_sample(places, *parts[1:]):
+                    lists[place - first].append(numbers)
             else:
                 for place, row in zip(places, zip(*parts, strict=True), strict=True):
                     lists[place - first].append(dict(zip(columns, row, strict=True)))

@@ -11,16 +11,18 @@ import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from commonweal.core.errors import DataError
 from commonweal.evals.summary.board import Board
 from commonweal.evals.summary.comparison import Compared
-from commonweal.evals.summary.runs import SavedRun
 from commonweal.web.site import comparison, disputed, scenario
 from commonweal.web.site.book import Made, run_pages
 from commonweal.web.site.render import render
-from commonweal.web.site.state import ScoredRun, Site
+from commonweal.web.site.samples import RunSamples
+from commonweal.web.site.scored import KnownRun, ScoredRun, damaged_run
+from commonweal.web.site.state import Site
 
 _GARBAGE = (200_000, 20, 100)
 """Contexts hold no cycles, so there is little to look for, and looking through a million of them takes long."""
@@ -34,7 +36,7 @@ class Share:
     scenario: str
     name: str
     whole: bool
-    runs: Sequence[SavedRun]
+    runs: Sequence[ScoredRun]
     pairs: Sequence[tuple[str, str]]
 
     @property
@@ -71,23 +73,11 @@ class Part:
     compared: Mapping[tuple[str, str], Compared] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Known(ScoredRun):
-    """A run whose scores by the main metric were read: ranks and comparisons need them again and again."""
-
-    known: Mapping[str, float]
-
-    def scores(self, metric: str) -> dict[str, float]:
-        return dict(self.known) if metric == self.main_metric else ScoredRun.scores(self, metric)
-
-
 def shares(site: Site) -> list[Share]:
     """All shares of a site, the heaviest first."""
     made = []
     for one in site.scenario_slugs.values():
-        runs = [
-            SavedRun(folder=run.folder, run=run.run, stats=run.stats) for run in site.runs_of(scenario=one)
-        ]
+        runs = site.runs_of(scenario=one)
         names = sorted({run.name for run in runs})
         if len(names) > 1:
             made.append(Share(scenario=one, name="", whole=True, runs=runs, pairs=()))
@@ -97,19 +87,35 @@ def shares(site: Site) -> list[Share]:
     return sorted(made, key=lambda share: (-share.weight, share.name))
 
 
-def part_of(share: Share, folder: Path) -> Part:
-    """Write a share's pages below ``folder``. Raises DataError where a run cannot be read."""
-    site = Site([_known(run) for run in share.runs])
+def part_of(share: Share, folder: Path, *, skip_damaged: bool = False) -> Part:
+    """Write a share's pages below ``folder``. Raises DataError where a run cannot be read; with ``skip_damaged`` such a
+    run has a page that says so instead, and no others."""
+    try:
+        return _part_of(share, folder)
+    except DataError:
+        if not skip_damaged:
+            raise
+        return _part_of(replace(share, runs=[_or_damaged(run) for run in share.runs]), folder)
+
+
+def _part_of(share: Share, folder: Path) -> Part:
+    site = Site([KnownRun.of(run) for run in share.runs])
     compared: dict[tuple[str, str], Compared] = {}
     written = write(_pages(site, share, compared), folder)
     columns = {share.scenario: site.column(share.scenario)} if share.whole else {}
     return Part(written=written, columns=columns, compared=compared)
 
 
-def _known(run: SavedRun) -> _Known:
-    scored = ScoredRun(folder=run.folder, run=run.run, stats=run.stats)
-    known = {} if run.reason else scored.scores(run.main_metric)
-    return _Known(folder=run.folder, run=run.run, stats=run.stats, known=known)
+def _or_damaged(run: ScoredRun) -> ScoredRun:
+    """The run; or, where something in its tables cannot be read, the same marked as damaged."""
+    try:
+        for _ in RunSamples(run).shards():
+            continue
+        run.scores(run.main_metric)
+    except DataError as error:
+        path, _, why = error.message.partition(": ")
+        return damaged_run(run, Path(path).name, why)
+    return run
 
 
 def _pages(site: Site, share: Share, compared: dict[tuple[str, str], Compared]) -> Iterator[Made]:
@@ -145,13 +151,15 @@ def write(pages: Iterable[Made], folder: Path) -> Written:
     return Written(files=files, size=size, largest=largest, largest_size=largest_size)
 
 
-def written_by_processes(todo: Sequence[Share], folder: Path, processes: int) -> Iterator[Part]:
+def written_by_processes(
+    todo: Sequence[Share], folder: Path, processes: int, *, skip_damaged: bool
+) -> Iterator[Part]:
     """The parts of all shares, as they are done. Raises what a share raises, when no share is being written."""
     context = multiprocessing.get_context(
         "spawn"
     )  # a fork would inherit the locks of other threads as they stand
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin) as pool:
-        asked = [pool.submit(part_of, share, folder) for share in todo]
+        asked = [pool.submit(part_of, share, folder, skip_damaged=skip_damaged) for share in todo]
         try:
             for done in as_completed(asked):
                 yield done.result()

@@ -9,50 +9,68 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from commonweal.core.errors import NotFound
-from commonweal.evals.run_folder import RUN, read_json
+from commonweal.core.errors import DataError, NotFound
+from commonweal.evals.run_folder import read_json
 from commonweal.evals.scenarios.registry import SUITES
 from commonweal.evals.statistics import mean_win_rates
-from commonweal.evals.summary.board import Board, make_board
+from commonweal.evals.summary.board import Board, Cell, Column, make_board
+from commonweal.evals.summary.comparison import Compared, compare
 from commonweal.evals.summary.release import INDEX
-from commonweal.evals.summary.runs import SavedRun, find_runs
+from commonweal.evals.summary.runs import SavedRun
 from commonweal.web.site.addresses import slug
-from commonweal.web.site.samples import RunSamples, read_table
+from commonweal.web.site.finding import Found, look
+from commonweal.web.site.samples import RunSamples
+from commonweal.web.site.scored import ScoredRun, damaged_run, scored_run
 
 if TYPE_CHECKING:  # a site without a hub needs nothing of a hub's
     from commonweal.web.site.catalogue import Catalogue
     from commonweal.web.site.label import Labels
 
-_AT_HAND = 3
+_TABLES = 3
+_BRIEFS = 300_000
+"""Of how many runs the tables are kept in memory, and how many samples' lines in all (about 0.2 GB)."""
+
 _ALL_PAIRS = 12
 _NEIGHBOURS = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoredRun(SavedRun):
-    """A run whose scores are read by columns: many times as quick, and the same."""
+class _Unranked(SavedRun):
+    """A run without a number of any instance: models that have none share no rank, and nothing is read."""
+
+    @classmethod
+    def of(cls, run: SavedRun) -> _Unranked:
+        return cls(folder=run.folder, run=run.run, stats=run.stats)
 
     def scores(self, metric: str) -> dict[str, float]:
-        stat = self.stat(metric)
-        table = read_table(
-            self.folder,
-            "scores",
-            ["id", "split", "value"],
-            [("name", "=", metric), ("perturbation", "=", "")],
-        )
-        sums: dict[str, tuple[float, int]] = {}
-        parts = (table[name].to_pylist() for name in ("id", "split", "value"))
-        for key, split, value in zip(*parts, strict=True):
-            if stat is None or split == stat.split:
-                total, count = sums.get(key, (0.0, 0))
-                sums[key] = (total + value, count + 1)
-        return {key: total / count for key, (total, count) in sums.items()}
+        return {}
+
+
+def _same(a: Sequence[SavedRun], b: Sequence[SavedRun]) -> bool:
+    return len(a) == len(b) and all(one is other for one, other in zip(a, b, strict=True))
+
+
+def _or_damaged(run: ScoredRun) -> ScoredRun:
+    try:
+        run.scores(run.main_metric)
+    except DataError as error:
+        return damaged_run(run, "scores.parquet", error.message.rpartition("scores.parquet: ")[2])
+    return run
+
+
+def _assembled(group: str, columns: Sequence[Column], cells: Mapping[str, Mapping[str, Cell]]) -> Board:
+    """A board of these cells: win rates and coverage are among its own columns."""
+    means = {c.scenario: {m: row[c.scenario].mean for m, row in cells.items()} for c in columns}
+    won = mean_win_rates(means, {c.scenario: c.higher_is_better for c in columns})
+    covered = {
+        m: sum(cell.mean is not None for cell in row.values()) / len(columns) for m, row in cells.items()
+    }
+    order = sorted(cells, key=lambda model: (-won.get(model, -1.0), model))
+    return Board(group=group, columns=columns, models=order, cells=cells, win_rate=won, coverage=covered)
 
 
 class Site:
@@ -64,22 +82,70 @@ class Site:
         releases: Sequence[Mapping[str, Any]] = (),
         catalogue: Catalogue | None = None,
         labels: Labels | None = None,
+        *,
+        found: Found | None = None,
     ) -> None:
+        self.found = found if found is not None else Found()
+        self.released = 0
         self.catalogue, self.labels = catalogue, labels
-        self.runs = [ScoredRun(folder=run.folder, run=run.run, stats=run.stats) for run in runs]
+        self.runs = [scored_run(run) for run in runs]
         self.releases = releases
         self._at_hand: OrderedDict[tuple[str, str], RunSamples] = OrderedDict()
-        self._lock = RLock()
+        self._lock, self._board_lock = RLock(), RLock()
+        self._columns: dict[str, Board] = {}
+        self._compared: dict[tuple[str, str], Sequence[Compared]] = {}
         self.by_place = {(run.model, run.name): run for run in self.runs}
+        self._by: dict[tuple[str, str], list[ScoredRun]] = {}
+        for run in self.runs:
+            for key in (("model", run.model), ("scenario", run.scenario), ("name", run.name)):
+                self._by.setdefault(key, []).append(run)
         self.run_slugs = {(slug(run.model), slug(run.name)): run for run in self.runs}
         self.model_slugs = {slug(run.model): run.model for run in self.runs}
         self.scenario_slugs = {slug(run.scenario): run.scenario for run in self.runs}
         self.name_slugs = {slug(run.name): run.name for run in self.runs}
 
+    def column(self, scenario: str) -> Board:
+        """The board of one scenario alone, with its tie groups, for which the scores of its runs are read. A run whose
+        scores cannot be read has an empty cell."""
+        with self._board_lock:
+            if scenario not in self._columns:
+                runs = self.runs_of(scenario=scenario)
+                try:
+                    self._columns[scenario] = make_board(runs, SUITES)
+                except DataError:
+                    self._columns[scenario] = make_board([_or_damaged(run) for run in runs], SUITES)
+            return self._columns[scenario]
+
+    def know(
+        self, columns: Mapping[str, Board], compared: Mapping[tuple[str, str], Sequence[Compared]]
+    ) -> None:
+        """Take what another process has found out about scenarios and about pairs of models."""
+        self._columns.update(columns)
+        self._compared.update(compared)
+
+    def keep(self, before: Site) -> None:
+        """Take from an earlier site what is made of runs that are the same here."""
+        for scenario, board in list(before._columns.items()):
+            if _same(before.runs_of(scenario=scenario), self.runs_of(scenario=scenario)):
+                self._columns[scenario] = board
+        with before._lock:
+            self._at_hand.update(
+                {key: one for key, one in before._at_hand.items() if self.by_place.get(key) is one.run}
+            )
+
+    def compared(self, a: str, b: str) -> Sequence[Compared]:
+        """Two models on all runs that both have. Raises NotFound where there is none."""
+        return self._compared.get((a, b)) or compare(self.runs_of(model=a), self.runs_of(model=b))
+
     @cached_property
     def board(self) -> Board:
         """Of all runs."""
-        return make_board(self.runs, SUITES)
+        scenarios = sorted({run.scenario for run in self.runs})
+        models = sorted({run.model for run in self.runs})
+        parts = {scenario: self.column(scenario) for scenario in scenarios}
+        missing = Cell(mean=None, n=0, parts=0, reason="not run")
+        cells = {m: {s: parts[s].cells.get(m, {}).get(s, missing) for s in scenarios} for m in models}
+        return _assembled("all", [parts[s].columns[0] for s in scenarios], cells)
 
     @cached_property
     def groups(self) -> Mapping[str, Sequence[str]]:
@@ -102,18 +168,20 @@ class Site:
         whole = self.board
         columns = [column for column in whole.columns if column.scenario in members]
         there = {run.model for run in self.runs if run.scenario in members}
-        cells = {m: {c.scenario: whole.cells[m][c.scenario] for c in columns} for m in there}
-        means = {c.scenario: {m: cells[m][c.scenario].mean for m in there} for c in columns}
-        won = mean_win_rates(means, {c.scenario: c.higher_is_better for c in columns})
-        covered = {m: sum(cell.mean is not None for cell in cells[m].values()) / len(columns) for m in there}
-        order = sorted(there, key=lambda model: (-won.get(model, -1.0), model))
-        return Board(group=group, columns=columns, models=order, cells=cells, win_rate=won, coverage=covered)
+        return _assembled(
+            group, columns, {m: {c.scenario: whole.cells[m][c.scenario] for c in columns} for m in there}
+        )
+
+    @cached_property
+    def order(self) -> Sequence[str]:
+        """The models as they stand on the board. Only means are needed for that, and no scores."""
+        return make_board([_Unranked.of(run) for run in self.runs], SUITES).models
 
     @cached_property
     def pairs(self) -> Sequence[tuple[str, str]]:
         """The models that are compared on a page, the one whose slug is first first: all pairs of up to twelve models,
         else each with the next three on the board."""
-        models = self.board.models
+        models = self.order
         near = len(models) if len(models) <= _ALL_PAIRS else _NEIGHBOURS
         pairs = [(a, b) for i, a in enumerate(models) for b in models[i + 1 : i + 1 + near]]
         return sorted((a, b) if slug(a) < slug(b) else (b, a) for a, b in pairs)
@@ -128,21 +196,22 @@ class Site:
         return [*measured, *(name for name in self.served_slugs().values() if name not in measured)]
 
     def runs_of(self, *, model: str = "", scenario: str = "", name: str = "") -> list[ScoredRun]:
-        return [
-            run
-            for run in self.runs
-            if (not model or run.model == model)
-            and (not scenario or run.scenario == scenario)
-            and (not name or run.name == name)
-        ]
+        wanted = [key for key in (("model", model), ("scenario", scenario), ("name", name)) if key[1]]
+        if not wanted:
+            return list(self.runs)
+        first, *more = (self._by.get(key, []) for key in wanted)
+        return [run for run in first if all(run in others for others in more)] if more else list(first)
 
     def samples(self, run: SavedRun) -> RunSamples:
-        """What is read of a run; the last few runs are kept at hand."""
+        """What is read of a run. The last runs are kept at hand: the tables of a few, the digests of more."""
         key = (run.model, run.name)
         with self._lock:
             found = self._at_hand.pop(key, None) or RunSamples(run)
             self._at_hand[key] = found
-            while len(self._at_hand) > _AT_HAND:
+            others = list(self._at_hand.values())[:-1]
+            for one in others[: max(0, len(others) - _TABLES + 1)]:
+                one.let_go()
+            while len(self._at_hand) > 1 and sum(one.weight for one in self._at_hand.values()) > _BRIEFS:
                 self._at_hand.popitem(last=False)
         return found
 
@@ -152,9 +221,26 @@ def load(
     releases: Path | None = None,
     catalogue: Catalogue | None = None,
     labels: Labels | None = None,
+    *,
+    before: Site | None = None,
 ) -> Site:
-    """The site of the runs below ``paths``. Raises NotFound where there is none, DataError for one that is damaged."""
-    return Site(find_runs(paths), read_releases(releases) if releases else (), catalogue, labels)
+    """The site of the runs below ``paths``. Of a site ``before`` is kept what has not changed since; it is given back
+    itself where nothing has. Raises NotFound where there is no run."""
+    found = look(paths, before.found if before is not None else None)
+    stamp = _stamp(releases)
+    if before is not None and found.stamps == before.found.stamps and stamp == before.released:
+        return before
+    site = Site(found.runs, read_releases(releases) if releases else (), catalogue, labels, found=found)
+    site.released = stamp
+    if before is not None:
+        site.keep(before)
+    return site
+
+
+def _stamp(releases: Path | None) -> int:
+    """Changes with every release."""
+    index = releases / INDEX if releases is not None else None
+    return index.stat().st_mtime_ns if index is not None and index.exists() else 0
 
 
 def read_releases(folder: Path) -> list[Mapping[str, Any]]:
@@ -163,9 +249,3 @@ def read_releases(folder: Path) -> list[Mapping[str, Any]]:
         raise NotFound(f"{folder}: no releases there", hint="make one: commonweal release NAME runs/")
     names = [entry["name"] for entry in read_json(folder / INDEX)["releases"]]
     return [read_json(folder / f"{name}.json") for name in reversed(names)]
-
-
-def fingerprint(paths: Sequence[Path]) -> frozenset[tuple[str, int]]:
-    """Changes whenever a run begins, goes on or ends."""
-    files = (file for path in paths if path.is_dir() for name in (RUN, INDEX) for file in path.rglob(name))
-    return frozenset((str(file), file.stat().st_mtime_ns) for file in files)

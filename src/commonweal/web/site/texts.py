@@ -7,8 +7,9 @@ in part depends on the page's own texts alone, so a page is the same on every ex
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from commonweal.evals.summary.runs import SavedRun
 from commonweal.web.site import addresses
@@ -48,22 +49,23 @@ class Texts:
         found = shared_beginnings(row["prompt"] for row in requests if row["prompt"])
         self.beginnings = list(found.values())
         self._numbers = {head: n for n, head in enumerate(found, 1)}
-        self._longest = _longest([size for one in details for size in self._sizes(one)])
+        self._longest = _longest(self._sizes(details, requests))
         asked = sum(row["tokens"] is not None for row in requests)
         self.tokens = max(20, TOKENS // asked) if asked else 0
         self.files: list[File] = []
 
-    def _sizes(self, detail: Detail) -> Iterator[int]:
-        for row in detail.instances:
-            yield len(row["input"] or "")
-        for row in detail.samples:
-            yield len(row["output"] or "")
-        for row in detail.requests:
-            if row["prompt"]:
-                yield len(row["prompt"]) - len(self._before(row["prompt"])[1])
-            elif row["messages"]:
-                yield len(row["messages"])
-            yield len(row["completion"] or "")
+    def _sizes(self, details: Sequence[Detail], requests: Sequence[Mapping[str, Any]]) -> list[int]:
+        """The characters of the texts, without what is shown once for all."""
+        rows = [row for one in details for row in one.instances]
+        samples = [row for one in details for row in one.samples]
+        sizes = [len(row["input"] or "") for row in rows] + [len(row["output"] or "") for row in samples]
+        sizes += [len(row["completion"] or "") for row in requests]
+        return sizes + [
+            len(row["prompt"]) - len(self._before(row["prompt"])[1])
+            if row["prompt"]
+            else len(row["messages"] or "")
+            for row in requests
+        ]
 
     def _before(self, text: str) -> tuple[int, str]:
         number = self._numbers.get(text[:LEAST], 0)

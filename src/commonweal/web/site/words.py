@@ -57,6 +57,9 @@ def escaped(text: str) -> str:
 def _marked(text: str) -> str:
     if _is_plain(text):
         return escaped(text).replace("\n", _NEWLINE)
+    rest = text[1:]
+    if text[0] == " " and rest and rest[0] != "\n" and _is_plain(rest):  # as models begin to write
+        return _MARKS[" "] + escaped(rest).replace("\n", _NEWLINE)
     return _marked_special(text)
 
 

@@ -13,6 +13,8 @@ from commonweal.core.blobs import Blobs
 from commonweal.core.database import Database
 from commonweal.core.hashing import BlobHash, content_hash
 from commonweal.core.ids import MemberId
+from commonweal.data.sources import Source
+from commonweal.models.settings import ModelSettings
 from commonweal.pool.schema import jobs as pool_jobs
 from commonweal.pool.schema import rounds
 from commonweal.serve import catalogue, publishing
@@ -22,12 +24,19 @@ from commonweal.serve.community.improvements import Options
 from commonweal.serve.community.schema import datasets
 from commonweal.serve.tuning import jobs as tuning
 from commonweal.serve.tuning.recipe import Recipe, model_name
+from commonweal.train.config import InnerSettings, TrainSettings
 from commonweal.train.record import MemberRecord, RoundRecord
 from commonweal.train.spec import KIND, JobSpec
 from commonweal.train.state import Checkpoint, Losses, Totals, TrainState
 
 JOB, DATASET, OPERATOR = "job_0123456789abcdef", "ds_0123456789abcdef", "operator"
 BASE, ADAPTER, FRONTED, PRIVATE = "stdlib-1m", "stdlib-1m-poems", "big-server", "secret"
+SETTINGS = TrainSettings(
+    name="stdlib-1m",
+    data=Source(kind="stdlib", licence="PSF-2.0"),
+    model=ModelSettings(config={"hidden_size": 128}),
+    train=InnerSettings(steps=120),
+)
 CARD = """---
 license: apache-2.0
 language:
@@ -117,7 +126,7 @@ def _training(connection: sa.Connection) -> None:
         losses=Losses(first=5.5, last=2.5, bits_before=6.0, bits_now=2.25),
     )
     spec = JobSpec(
-        settings={},
+        settings=SETTINGS.to_json(),
         parameters=8,
         theta=STATES[0],
         fragments=(),

@@ -54,7 +54,7 @@ def test_a_model_that_the_pool_trained_leads_to_its_data_and_its_versions(
     versions = {step.name for step in found.steps if step.kind == "model"} - {hub_records.BASE}
     assert versions == {promoted, hub_records.ADAPTER}, "what was refused, or is private, has no name"
     [before] = found.before(f"model:{promoted}")
-    assert before.name == "improvement: promoted"
+    assert (before.kind, before.name) == ("improvement", "promoted")
     assert not found.gaps
 
 
@@ -71,8 +71,8 @@ def test_an_improved_version_leads_through_feedback_to_the_first_data(
 ) -> None:
     found = read(database, promoted)
     assert kinds(found) == [
-        *("data", "job", "checkpoint", "checkpoint", "checkpoint", "model"),
-        *("feedback", "job", "checkpoint", "improvement", "model"),
+        *("data", "training", "checkpoint", "checkpoint", "checkpoint", "model"),
+        *("feedback", "tuning", "checkpoint", "improvement", "model"),
     ]
     feedback = next(step for step in found.steps if step.kind == "feedback")
     assert dict(feedback.facts) == {

@@ -1,4 +1,4 @@
-"""A whole hub with a site, models and their records, and a machine that serves them by a mock engine."""
+"""A whole hub with a site, models and their records, and a machine that can serve them by a mock engine."""
 
 from __future__ import annotations
 
@@ -22,17 +22,14 @@ from served_app import serving
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveHub:
-    """``root`` ends with a slash; ``key`` is the operator's; ``promoted`` the improved version of the base model."""
+    """``root`` ends with a slash; ``key`` is the operator's; ``promoted`` the improved version of the base model;
+    ``member`` a machine that was registered."""
 
     root: str
     key: str
-    join: str
     promoted: str
-
-    def client(self, key: str = "") -> httpx.Client:
-        return httpx.Client(
-            base_url=self.root, headers={"Authorization": f"Bearer {key or self.key}"}, timeout=20
-        )
+    member: str
+    member_key: str
 
 
 @contextmanager
@@ -43,23 +40,31 @@ def live_hub(database: Database, folder: Path, runs: Path | None) -> Iterator[Li
     keys = first_start(database, settings, SystemClock())
     assert keys is not None
     with serving(build(database, blobs, {}, settings)) as url:
-        yield LiveHub(root=f"{url}/", key=keys.admin, join=keys.join, promoted=promoted)
+        made = _registered(url, keys.join)
+        yield LiveHub(
+            root=f"{url}/",
+            key=keys.admin,
+            promoted=promoted,
+            member=str(made["member"]),
+            member_key=str(made["key"]),
+        )
+
+
+def _registered(url: str, key: str) -> dict[str, object]:
+    body = {"name": "pc", "client_version": "0.1.0", "roles": ["serve"], "request_id": "the-machine"}
+    reply = httpx.post(
+        f"{url}/pool/v1/members", json=body, headers={"Authorization": f"Bearer {key}"}, timeout=20
+    )
+    assert reply.status_code == 201, reply.text
+    return dict(reply.json())
 
 
 @contextmanager
 def machine(hub: LiveHub, folder: Path) -> Iterator[None]:
-    """A machine of the hub that serves, from when the hub knows it."""
-    body = {
-        "name": "pc",
-        "client_version": "0.1.0",
-        "roles": ["serve"],
-        "request_id": "register-the-machine",
-    }
-    with hub.client(hub.join) as client:
-        reply = client.post("pool/v1/members", json=body)
-        assert reply.status_code == 201, reply.text
-        key = str(reply.json()["key"])
-    settings = ServeSettings(url=hub.root.rstrip("/"), key=key, folder=folder, memory=2**30, grace=1.0)
+    """The hub's machine serves, from when the hub knows it."""
+    settings = ServeSettings(
+        url=hub.root.rstrip("/"), key=hub.member_key, folder=folder, memory=2**30, grace=1.0
+    )
     store = open_blobs(str(folder.parent / "store"))
     there = threading.Event()
     told = lambda event: there.set() if event.what == "connected" else None  # noqa: E731

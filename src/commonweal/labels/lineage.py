@@ -129,7 +129,8 @@ def _add_tuning(graph: _Graph, records: ModelRecords) -> str:
     base = _add_parent(graph, records)
     provenance = {} if records.training is None else records.training.spec.provenance
     data = steps.examples(job, provenance) if records.dataset is None else steps.feedback(records.dataset)
-    made = graph.add(steps.tuning(job), base, graph.add(data))
+    pool_job = "" if records.training is None else records.training.job
+    made = graph.add(steps.tuning(job, pool_job), base, graph.add(data))
     step = records.model.lineage.get("step")
     if isinstance(step, int):
         made = graph.add(steps.tuned_state(job.id, step), made)

@@ -18,25 +18,27 @@ from commonweal.serve.community.improvements import Improvement
 from commonweal.serve.tuning.jobs import TuningJob
 from commonweal.train.state import Checkpoint
 
-Kind = Literal["data", "feedback", "job", "checkpoint", "model", "improvement"]
+Kind = Literal["data", "feedback", "training", "tuning", "checkpoint", "model", "improvement"]
 Facts = tuple[tuple[str, str], ...]
 
 HIDDEN = "a model that is not public, or retired"
 _UNTOLD = "not disclosed"
 _COUNTS = (("documents", "documents"), ("bytes of text", "text_bytes"), ("tokens", "tokens"))
+_METHODS = {"supervised": "supervised", "dpo": "DPO", "kto": "KTO"}
 _SERVED_AS = {"adapter": "an adapter", "full": "weights of its own", "fronted": "a member's own server"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One record. ``key`` is its own within a lineage, ``id`` what the hub calls it ("" for what has no address here),
-    ``at`` seconds since the epoch; ``facts`` are names with values, as words. ``word``: who says so that the model
-    comes of it."""
+    ``pool_job`` the job of the pool that did the work; ``at`` seconds since the epoch; ``facts`` are names with values,
+    as words. ``word``: who says so that the model comes of it."""
 
     key: str
     kind: Kind
     name: str
     id: str = ""
+    pool_job: str = ""
     at: float | None = None
     hash: str = ""
     facts: Facts = ()
@@ -89,7 +91,7 @@ def feedback(found: DataSet) -> Step:
     return Step(
         key=f"data:{found.id}",
         kind="feedback",
-        name="feedback of users",
+        name=f"{len(told['feedback']):,} pieces of {told['accounts']:,} people",
         id=found.id,
         at=found.created,
         hash=found.id.removeprefix("ds_"),
@@ -131,9 +133,10 @@ def training(job: Training, members: int) -> Step:
         facts.append(("held-out bits per byte", f"{before:.3f} to {measured[-1]:.3f}"))
     return Step(
         key=f"job:{job.job}",
-        kind="job",
-        name=f"training of {job.name}",
+        kind="training",
+        name=job.name,
         id=job.job,
+        pool_job=job.job,
         at=job.updated,
         facts=tuple(facts),
         word=job.word,
@@ -144,29 +147,30 @@ def checkpoint(job: str, point: Checkpoint) -> Step:
     return Step(
         key=f"checkpoint:{job}:{point.step}",
         kind="checkpoint",
-        name=f"checkpoint after round {point.round}",
+        name=f"after round {point.round}",
         hash=point.theta,
         facts=(("step", f"{point.step:,}"), ("tokens", f"{point.tokens:,}")),
     )
 
 
-def tuning(job: TuningJob) -> Step:
-    """A fine-tuning job of this hub."""
+def tuning(job: TuningJob, pool_job: str) -> Step:
+    """A fine-tuning job of this hub, which the pool worked on as ``pool_job``."""
     facts = [("rounds", f"{job.round + 1:,}"), ("spent", f"{shown(job.spent)} credits")]
     if job.trained_tokens is not None:
         facts.insert(0, ("tokens", f"{job.trained_tokens:,}"))
     return Step(
         key=f"job:{job.id}",
-        kind="job",
-        name=f"fine-tuning, {job.recipe.method}, {'LoRA' if job.recipe.lora else 'all weights'}",
+        kind="tuning",
+        name=f"{_METHODS[job.recipe.method]}, {'LoRA' if job.recipe.lora else 'all weights'}",
         id=job.id,
+        pool_job=pool_job,
         at=job.finished or job.created,
         facts=tuple(facts),
     )
 
 
 def tuned_state(job: str, step: int) -> Step:
-    return Step(key=f"checkpoint:{job}:{step}", kind="checkpoint", name=f"weights after step {step:,}")
+    return Step(key=f"checkpoint:{job}:{step}", kind="checkpoint", name=f"after step {step:,}")
 
 
 def improvement(found: Improvement) -> Step:
@@ -179,7 +183,7 @@ def improvement(found: Improvement) -> Step:
     return Step(
         key=f"improvement:{found.id}",
         kind="improvement",
-        name=f"improvement: {found.state}",
+        name=found.state,
         id=found.id,
         at=found.finished or found.created,
         facts=tuple(facts),

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from threading import Lock
 
 import sqlalchemy as sa
@@ -13,24 +12,15 @@ import sqlalchemy as sa
 from commonweal.core.blobs import Blobs
 from commonweal.core.database import Database
 from commonweal.core.hashing import BlobHash
-from commonweal.labels.lineage import Lineage, read_lineage
+from commonweal.labels.lineage import read_lineage
 from commonweal.serve import catalogue
 from commonweal.serve.catalogue import ServedModel
 from commonweal.serve.schema import served_models
 from commonweal.web.site.addresses import slug
 from commonweal.web.site.card import README, Card, read
+from commonweal.web.site.served import Served, served
 
 _CARDS_AT_HAND = 256
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One model. ``latest`` is what NAME:latest answers as."""
-
-    model: ServedModel
-    card: Card
-    lineage: Lineage
-    latest: str
 
 
 class Catalogue:
@@ -52,7 +42,7 @@ class Catalogue:
         with self._database.transaction() as connection:
             return {slug(name): name for name in connection.execute(query).scalars()}
 
-    def entry(self, name: str) -> Entry | None:
+    def served(self, name: str) -> Served | None:
         """None for a name that is no public model's."""
         query = sa.select(served_models).where(served_models.c.public, served_models.c.name == name)
         with self._database.transaction() as connection:
@@ -63,7 +53,7 @@ class Catalogue:
             lineage = read_lineage(connection, name)
             promoted = catalogue.versions(connection, name)
         latest = promoted[0].model if promoted else name
-        return Entry(model=model, card=self._card(model), lineage=lineage, latest=latest)
+        return served(model, self._card(model), lineage, latest)
 
     def _card(self, model: ServedModel) -> Card:
         """A card is content-addressed, so one that was read stays true."""

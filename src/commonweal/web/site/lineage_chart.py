@@ -24,7 +24,8 @@ _CHARACTER = 6.6
 WORDS: Mapping[Kind, str] = {
     "data": "data",
     "feedback": "feedback",
-    "job": "training",
+    "training": "training",
+    "tuning": "fine-tuning",
     "checkpoint": "checkpoint",
     "model": "model",
     "improvement": "improvement",
@@ -64,6 +65,11 @@ def lanes_of(lineage: Lineage) -> dict[str, int]:
     return lanes
 
 
+def named(step: Step) -> str:
+    """What a step is and what it is called, in a few words."""
+    return f"{WORDS[step.kind]}: {step.name}"
+
+
 def _way(x: int, y: int, to_x: int, to_y: int) -> str:
     return (
         f'<path class=way d="M{x} {y}V{to_y - _CORNER}Q{x} {to_y} {min(x + _CORNER, to_x)} {to_y}H{to_x}"/>'
@@ -72,7 +78,7 @@ def _way(x: int, y: int, to_x: int, to_y: int) -> str:
 
 def _step(step: Step, x: int, y: int, start: int, model: str) -> str:
     strong = step.kind == "model" and step.name == model
-    told = f"{WORDS[step.kind]}: {step.name}"
+    told = named(step)
     name = escape(line(told, int((_WIDE - start) / _CHARACTER)))
     return (
         f'<g class="{step.kind}{" strong" if strong else ""}"><title>{escape(line(told, 200))}</title>'

@@ -11,17 +11,20 @@ from fastapi.testclient import TestClient
 from commonweal.app import HubSettings, build
 from commonweal.app.pages import places
 from commonweal.core.blobs import open_blobs
+from commonweal.core.database import Database
 from commonweal.web.site import Site, find, render
 from commonweal.web.site.page import Page
 
 
-def client(tmp_path: Path, runs: Path | None) -> TestClient:
-    nowhere: Any = SimpleNamespace(dsn=lambda: "")
+def client(tmp_path: Path, runs: Path | None, database: Database | None = None) -> TestClient:
+    nowhere: Any = database or SimpleNamespace(dsn=lambda: "")
     return TestClient(build(nowhere, open_blobs("memory://"), {}, HubSettings(folder=tmp_path, runs=runs)))
 
 
-def test_a_hub_serves_the_pages_of_its_runs(tmp_path: Path, runs: Path, site: Site) -> None:
-    hub = client(tmp_path, runs)
+def test_a_hub_serves_the_pages_of_its_runs(
+    tmp_path: Path, runs: Path, site: Site, database: Database
+) -> None:
+    hub = client(tmp_path, runs, database)
     for path in (
         "index.html",
         "scenarios/people.html",

@@ -47,7 +47,7 @@ from commonweal.serve.api.context import ServeOptions
 from commonweal.serve.community.settings import CommunitySettings
 from commonweal.serve.tuning.trainer import Trainer
 from commonweal.web.site.catalogue import Catalogue
-from commonweal.web.site.routes import LiveSite, router_of
+from commonweal.web.site.routes import LiveSite, router_of, router_of_models
 
 log = logging.getLogger(__name__)
 
@@ -163,19 +163,17 @@ def build(
     )
     for routes in (work_routes, blob_routes, job_routes, people_routes, credit_routes):
         app.include_router(routes.router)
-    app.state.labels = HubLabels(database)
+    live = LiveSite(
+        [] if settings.runs is None else [settings.runs],
+        clock,
+        catalogue=Catalogue(database, blobs),
+        labels=HubLabels(database),
+        places=pages.places(settings.runs),
+    )
+    app.state.labels = HubLabels(database, live.runs_of)
     serving.enter(app, half)
     pages.enter(app, hub, settings.runs)
-    if settings.runs is not None:
-        live = LiveSite(
-            [settings.runs],
-            clock,
-            catalogue=Catalogue(database, blobs),
-            labels=HubLabels(database),
-            places=pages.places(settings.runs),
-        )
-        app.state.labels = HubLabels(database, live.runs_of)
-        app.include_router(router_of(live))
+    app.include_router(router_of_models(live) if settings.runs is None else router_of(live))
     return app
 
 

@@ -12,14 +12,14 @@ from commonweal.pool.api.context import Hub
 from commonweal.web.pool import addresses
 from commonweal.web.pool.routes import router_of_pool
 from commonweal.web.site.files import FILES, router_of_files
-from commonweal.web.site.page import PLACES, Link
+from commonweal.web.site.page import MODELS, PLACES, Link
 from commonweal.web.site.routes import HEADERS
 
 
 def places(runs: Path | None) -> Sequence[Link]:
     """The links above every page of a hub; those of evaluations only where it shows some."""
-    own = (Link(text="Pool", path=addresses.OVERVIEW), Link(text="Chat", path="chat"))
-    return own if runs is None else (*PLACES, *own)
+    pool, chat = Link(text="Pool", path=addresses.OVERVIEW), Link(text="Chat", path="chat")
+    return (pool, MODELS, chat) if runs is None else (*PLACES, pool, chat)
 
 
 def enter(app: FastAPI, hub: Hub, runs: Path | None) -> None:

@@ -167,5 +167,5 @@ _WAYS: tuple[tuple[re.Pattern[str], Callable[..., Made | None]], ...] = (
     (re.compile(rf"runs/{_PART}/{_PART}/text-{_NUMBER}/([a-z0-9-]+)\.txt"), _text),
 )
 
-PREFIXES = ("boards", "scenarios", "models", "across", "compare", "runs")
-"""The first parts of the paths of pages."""
+PREFIXES = ("boards", "scenarios", "across", "compare", "runs")
+"""The first parts of the paths of pages, but for those of models."""

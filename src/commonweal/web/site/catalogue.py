@@ -1,5 +1,5 @@
 """What a hub says of the models that it serves, for the pages of a live site: the catalogue's row, the card, the
-lineage. Reads, and shows public models alone; a retired one keeps its page, as what it said can still be traced."""
+lineage. Reads, and shows public models alone."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from commonweal.core.blobs import Blobs
 from commonweal.core.database import Database
+from commonweal.core.errors import NotFound
 from commonweal.core.hashing import BlobHash
 from commonweal.labels.lineage import read_lineage
 from commonweal.serve import catalogue
@@ -37,22 +38,23 @@ class Catalogue:
             return catalogue.every(connection, "")
 
     def slugs(self) -> Mapping[str, str]:
-        """The names of all that have a page, by the slug in its address."""
-        query = sa.select(served_models.c.name).where(served_models.c.public).order_by(served_models.c.name)
+        """Their names, by the slug in the address of each."""
+        columns = served_models.c
+        query = (
+            sa.select(columns.name).where(columns.public, columns.retired.is_(None)).order_by(columns.name)
+        )
         with self._database.transaction() as connection:
             return {slug(name): name for name in connection.execute(query).scalars()}
 
     def served(self, name: str) -> Served | None:
         """None for a name that is no public model's."""
-        query = sa.select(served_models).where(served_models.c.public, served_models.c.name == name)
-        with self._database.transaction() as connection:
-            row = connection.execute(query).first()
-            if row is None:
-                return None
-            model = ServedModel(**row._mapping)
-            lineage = read_lineage(connection, name)
-            promoted = catalogue.versions(connection, name)
-        latest = promoted[0].model if promoted else name
+        try:
+            with self._database.transaction() as connection:
+                model = catalogue.find(connection, name, "")
+                lineage = read_lineage(connection, name)
+                latest = catalogue.find(connection, name + catalogue.LATEST, "").name
+        except NotFound:
+            return None
         return served(model, self._card(model), lineage, latest)
 
     def _card(self, model: ServedModel) -> Card:

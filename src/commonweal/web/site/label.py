@@ -20,7 +20,7 @@ from commonweal.labels.questions import BY_KEY, QUESTIONS, SECTIONS
 from commonweal.labels.runs import with_runs
 from commonweal.labels.score import Score, score
 from commonweal.web.site import addresses
-from commonweal.web.site.page import HOME, File, Link, Page
+from commonweal.web.site.page import MODELS, File, Link, Page
 from commonweal.web.site.render import environment
 from commonweal.web.site.state import Site
 
@@ -183,7 +183,7 @@ def page_of(label: Label, *, site: Site | None = None) -> LabelPage:
     return LabelPage(
         path=addresses.label(label.model),
         title=f"Label of {label.model}",
-        trail=(HOME, Link(text=label.model, path=addresses.model(label.model))) if known else (),
+        trail=(MODELS, Link(text=label.model, path=addresses.model(label.model))) if known else (),
         name=label.model,
         source=_SOURCES[label.source],
         model=Link(text=label.model, path=addresses.model(label.model) if known else ""),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from commonweal.evals.aspects import ASPECTS, AspectCell
 from commonweal.web.site import addresses
-from commonweal.web.site.page import HOME, MODELS, Link, Page
+from commonweal.web.site.page import MODELS, Link, Page
 from commonweal.web.site.run import aspects
 from commonweal.web.site.state import Site
 
@@ -80,7 +80,7 @@ def page(site: Site, model: str) -> ModelPage | None:
     return ModelPage(
         path=addresses.model(model),
         title=model,
-        trail=(HOME, MODELS),
+        trail=(MODELS,),
         name=model,
         label=addresses.label(model),
         endpoint=str(runs[0].run.get("endpoint") or "") if runs else "",
@@ -134,4 +134,4 @@ def models_page(site: Site) -> ModelsPage:
                 coverage=site.board.coverage[name] if name in measured else None,
             )
         )
-    return ModelsPage(path=MODELS.path, title="Models", trail=(HOME,), rows=rows, live=bool(served))
+    return ModelsPage(path=MODELS.path, title="Models", rows=rows, live=bool(served))

@@ -147,7 +147,8 @@ class LiveSite:
             site = self.site()
         except NotFound:
             return self._answer(self._without_runs(path), base)
-        if (kept := self._kept.get(site, path)) is not None:
+        key = self._key(site, path)
+        if (kept := self._kept.get(site, key)) is not None:
             return kept
         try:
             page = find(site, path)
@@ -157,8 +158,12 @@ class LiveSite:
             message = f"{'/'.join(Path(where).parts[-3:])}: {why}"  # not where on the disk
             return self._answer(DamagedPage(path=path, title="Damaged", message=message), base, status=500)
         if not path.startswith(_OF_THE_HUB):
-            self._kept.put(site, path, answer)
+            self._kept.put(site, key, answer)
         return answer
+
+    def _key(self, site: Site, path: str) -> str:
+        """The board of all also has the models that nobody has run: it changes with their names."""
+        return path if path != "index.html" else "\n".join((path, *site.served_slugs().values()))
 
     def _answer(self, page: Page | File, base: str, status: int = 200) -> Response:
         if isinstance(page, ModelPage):
@@ -178,7 +183,7 @@ class LiveSite:
 
 def router_of(live: LiveSite) -> APIRouter:
     """The routes of a site, at the root of a hub."""
-    router = APIRouter(include_in_schema=False)
+    router = router_of_models(live)
 
     # Sync, so that they run in threads: reading Parquet would hold up all others.
     @router.get("/")
@@ -192,10 +197,21 @@ def router_of(live: LiveSite) -> APIRouter:
 
     def below(prefix: str) -> None:
         @router.get(f"/{prefix}/{{path:path}}")
-        def page(path: str, request: Request) -> Response:
-            return live.answer(f"{prefix}/{path}", str(request.base_url))
+        def page(path: str) -> Response:
+            return live.answer(f"{prefix}/{path}")
 
     for prefix in PREFIXES:
         below(prefix)
     router.include_router(router_of_files(FILES, HEADERS))
+    return router
+
+
+def router_of_models(live: LiveSite) -> APIRouter:
+    """The pages of models and their labels, which are there on a hub that shows no evaluations too."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/models/{path:path}")
+    def page(path: str, request: Request) -> Response:
+        return live.answer(f"models/{path}", str(request.base_url))
+
     return router

@@ -94,7 +94,7 @@ def prove(model: str, runs: Sequence[Path], asked: Asked | None, *, as_json: boo
 def found(
     model: str, runs: Sequence[Path], asked: Asked | None, *, stored: bool = False
 ) -> tuple[Label, Evidence]:
-    """The label of a model and what it can be checked by. ``stored``: of a folder the label that lies in it, as it is.
+    """The label of a model and what it can be checked by. ``stored``: a label file, or the one in a folder, as it is.
     Raises NotFound for what is neither a file, a folder, nor a name that the hub or the runs know."""
     saved = find_runs(runs) if runs else []
     path = Path(model)
@@ -105,7 +105,8 @@ def found(
         state = fresh.fact("model.weights").value
         hub = None if asked is None else HubEvidence(*asked, saved, state if isinstance(state, str) else "")
         files = FilesEvidence(path, saved, fresh, hub)
-        return (read_label(path / LABEL) if stored and (path / LABEL).exists() else fresh), files
+        kept = path / LABEL if path.is_dir() else path
+        return (read_label(kept) if stored and kept.suffix == ".json" and kept.exists() else fresh), files
     if asked is not None:
         served = HubEvidence(*asked, saved)
         return _with(served.label(model), saved), served

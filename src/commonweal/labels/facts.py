@@ -70,7 +70,8 @@ class Fact:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """One saved run of the model: its main number, its seven cells, and the record that they are from. ``misuse``: it
-    asks for help in what does harm."""
+    asks for help in what does harm. ``joules`` are those of all its answers, and ``energy`` how they were measured, or
+    why they were not."""
 
     run: str
     scenario: str
@@ -82,6 +83,8 @@ class Evaluation:
     updated: str
     command: str
     misuse: bool
+    joules: float | None
+    energy: str
     main: AspectCell
     cells: Mapping[Aspect, AspectCell]
     record: Record

@@ -14,6 +14,7 @@ from commonweal.core.hashing import record_hash
 from commonweal.labels.facts import Base, Fact, Facts, Label, Record, not_applicable, told
 from commonweal.labels.from_training import (
     ASSUMED_WATTS,
+    as_far_as_told,
     compute_facts,
     records_for,
     training_facts,
@@ -25,7 +26,6 @@ from commonweal.labels.stated import stated_facts
 from commonweal.labels.wording import counted, moment, power_of_ten, rounded
 from commonweal.serve.catalogue import LATEST
 from commonweal.serve.community.datasets import DataSet
-from commonweal.serve.community.terms import MEANINGS
 
 LABEL_PATH = "/v1/models/{}/label"
 _METHODS = {
@@ -104,6 +104,8 @@ def _catalogue(found: ModelRecords) -> Iterator[Fact]:
         yield told("method.dependencies", f"the model {found.parent_name}", record)
     if model.kind == "adapter":
         yield told("model.parts", f"adapters (LoRA) on {model.base}, and its tokenizer", record)
+    elif model.kind == "full":
+        yield told("model.parts", "one network and its tokenizer", record)
     yield from _use(found, record)
     yield told(
         "accountability.publisher", f"the account {model.owner} of this hub", record, value=model.owner
@@ -142,24 +144,26 @@ def _tuning(found: ModelRecords, watts: float) -> Iterator[Fact]:
         for key in ("method.settings", "method.checks", "method.result", "method.frameworks"):
             if key in own:
                 yield own[key]
-        yield _operations(found, training)
+        yield from as_far_as_told(_operations(found, training))
     stages = f"fine-tuning on {name}, from {job.recipe.model}"
     yield told("method.stages", stages, record, value=[job.recipe.method])
     yield told("method.objectives", objective, record)
+    if found.dataset is not None:
+        yield from _feedback(found.dataset, record)
     counts = {} if training is None else training.spec.provenance
-    yield from _examples(found, record, counts)
+    yield from as_far_as_told(_examples(found, record, counts))
     for key in ("model.architecture", "model.input", "model.output"):
         if key in own:
             yield own[key]
 
 
-def _operations(found: ModelRecords, training: Training) -> Fact:
+def _operations(found: ModelRecords, training: Training) -> Iterator[Fact]:
     lora = training.spec.train_settings().model.lora is not None
     factor, words = (4, "4 x") if lora else (6, "6 x")
     tokens = training.rounds[-1].record.tokens if training.rounds else 0
     number = factor * found.model.parameters * tokens
     why = "; of a base that is kept as it is no gradients of weights are computed" if lora else ""
-    return told(
+    yield told(
         "compute.operations",
         power_of_ten(number),
         records_for(training)["rounds"],
@@ -174,7 +178,10 @@ def _examples(found: ModelRecords, record: Record, counts: Mapping[str, Any]) ->
     assert job is not None
     recipe = job.recipe
     data = Record(kind="data", id=job.id, hash=recipe.training, address=record.address)
-    size = f"{counts['examples']:,} examples, {counts['tokens']:,} tokens" if counts else ""
+    yield told(
+        "data.hashes", f"the file: {recipe.training[:16]}...", data, value={"training": recipe.training}
+    )
+    size = f"{int(counts['examples']):,} examples, {int(counts['tokens']):,} tokens" if counts else ""
     if found.dataset is None:
         yield told("data.sources", f"a file of examples of the account {job.owner}", data, value=["file"])
         what = f"a file of its owner's: {size}" if size else "a file of its owner's"
@@ -182,59 +189,75 @@ def _examples(found: ModelRecords, record: Record, counts: Mapping[str, Any]) ->
         yield not_applicable(
             "alignment.feedback", "it learned from a file of examples, not from feedback", record
         )
-    else:
-        yield from _feedback(found.dataset, record)
     if counts:
-        named = {name: counts[name] for name in ("examples", "tokens", "epochs")}
-        times = counted(int(counts["epochs"]), "time")
-        yield told("data.size", f"{size}, read {times}", data, value=named)
+        named = {name: int(counts[name]) for name in ("examples", "tokens", "epochs")}
+        yield told("data.size", f"{size}, read {counted(named['epochs'], 'time')}", data, value=named)
         if counts.get("licence"):
-            yield told("data.licences", str(counts["licence"]), data)
+            yield told("data.licences", str(counts["licence"])[:400], data)
         held = int(counts["held_out"])
         yield told("data.held_out", counted(held, "example"), data, value=held)
-    yield told(
-        "data.hashes", f"the file: {recipe.training[:16]}...", data, value={"training": recipe.training}
-    )
 
 
 def _feedback(dataset: DataSet, job: Record) -> Iterator[Fact]:
     """The data set of feedback that was learned from; of people only how many they were."""
-    manifest = dataset.manifest
-    record = dataset_record(dataset)
-    kinds = ", ".join(counted(n, _KINDS.get(kind, kind)) for kind, n in manifest["by_kind"].items())
-    pieces, gone = len(manifest["feedback"]), len(dataset.withdrawn)
-    later = f"; {counted(gone, 'piece')} withdrawn since" if gone else ""
-    yield told(
-        "alignment.feedback",
-        f"{counted(pieces, 'piece')} of feedback on {counted(manifest['conversations'], 'conversation')}: "
-        f"{kinds}{later}",
-        record,
-        value={"by_kind": manifest["by_kind"], "withdrawn": gone, "left_out": manifest["left_out"]},
-    )
+    manifest, record = dataset.manifest, dataset_record(dataset)
     yield told("data.sources", "feedback of this hub's users", record, job, value=["feedback"])
     yield not_applicable("alignment.instructions", "it learned from feedback; see there", record)
-    accounts = counted(manifest["accounts"], "account")
-    yield told(
-        "alignment.people", f"users of this hub: {accounts}", record, value={"accounts": manifest["accounts"]}
-    )
-    consents = ", ".join(f"'{name}': {n:,}" for name, n in manifest["consents"].items())
-    meaning = MEANINGS["improve"].split(".")[0].lower()
-    yield told(
-        "alignment.consent",
-        f"each gave it for this: {consents} ({meaning})",
-        record,
-        value=manifest["consents"],
-    )
     yield told("alignment.pay", "nothing: feedback is given, and the books have no payment for it", record)
-    yield told("data.licences", ", ".join(manifest["licences"]), record, value=manifest["licences"])
-    scrubbed = manifest["scrubbed"]
-    found = ", ".join(f"{name} {n:,}" for name, n in scrubbed.items()) or "nothing was found"
-    yield told("data.privacy", f"names and numbers of people were taken out: {found}", record, value=scrubbed)
-    out = ", ".join(f"{n:,} {why}" for why, n in manifest["left_out"].items()) or "nothing"
-    yield told("data.curation", f"by rules, near duplicates too; left out: {out}", record)
+    yield from as_far_as_told(
+        _pieces(dataset, record),
+        _people(manifest, record),
+        _consents(manifest, record),
+        _kept(manifest, record),
+    )
 
 
-_KINDS = {"thumb": "thumb", "edit": "edit", "choice": "choice"}
+def _pieces(dataset: DataSet, record: Record) -> Iterator[Fact]:
+    manifest, gone = dataset.manifest, len(dataset.withdrawn)
+    pieces, kinds = len(manifest["feedback"]), dict(manifest.get("by_kind", {}))
+    said = counted(pieces, "piece") + " of feedback"
+    if "conversations" in manifest:
+        said += f" on {counted(manifest['conversations'], 'conversation')}"
+    if kinds:
+        said += ": " + ", ".join(counted(n, kind) for kind, n in kinds.items())
+    if gone:
+        said += f"; {counted(gone, 'piece')} withdrawn since"
+    yield told(
+        "alignment.feedback", said, record, value={"pieces": pieces, "by_kind": kinds, "withdrawn": gone}
+    )
+
+
+def _people(manifest: Mapping[str, Any], record: Record) -> Iterator[Fact]:
+    number = int(manifest["accounts"])
+    said = f"users of this hub: {counted(number, 'account')}"
+    yield told("alignment.people", said, record, value={"accounts": number})
+
+
+def _consents(manifest: Mapping[str, Any], record: Record) -> Iterator[Fact]:
+    yield told("data.licences", ", ".join(manifest["licences"]), record, value=dict(manifest["licences"]))
+    consents: Mapping[str, int] = manifest["consents"]
+    each = "; ".join(f"'{name}' ({_meaning(name)}) for {n:,}" for name, n in consents.items())
+    yield told("alignment.consent", f"each piece was given for this: {each}", record, value=dict(consents))
+
+
+def _meaning(consent: str) -> str:
+    """What a consent allows, in a few words."""
+    return {"improve": "to train and measure models here", "publish": "to be published too"}.get(
+        consent, consent
+    )
+
+
+def _kept(manifest: Mapping[str, Any], record: Record) -> Iterator[Fact]:
+    scrubbed: Mapping[str, int] = manifest["scrubbed"]
+    found = ", ".join(f"{name.lower()} {n:,}" for name, n in scrubbed.items()) or "nothing was found"
+    yield told(
+        "data.privacy", f"names and numbers of people were taken out: {found}", record, value=dict(scrubbed)
+    )
+    left_out: Mapping[str, int] = manifest["left_out"]
+    out = ", ".join(f"{n:,} {why}" for why, n in left_out.items()) or "nothing"
+    yield told(
+        "data.curation", f"by rules, near duplicates too; left out: {out}", record, value=dict(left_out)
+    )
 
 
 def dataset_record(dataset: DataSet) -> Record:

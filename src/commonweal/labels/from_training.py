@@ -8,9 +8,11 @@ Energy is not measured by members: it is estimated from the hours that their mac
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
+from commonweal.core.errors import CommonwealError
 from commonweal.core.hashing import record_hash
 from commonweal.labels.facts import Fact, Record, not_applicable, told
 from commonweal.labels.records import Training, member_names
@@ -28,7 +30,6 @@ from commonweal.ledger.amounts import shown
 ASSUMED_WATTS = 100.0
 """What a machine at work is taken to need: a desktop PC with its processor busy takes some 60 to 150 W."""
 
-JOULES_IN_KWH = 3.6e6
 _FILES = ("stdlib", "files", "dataset")
 
 
@@ -38,6 +39,16 @@ def training_facts(training: Training, *, watts: float = ASSUMED_WATTS) -> Itera
     yield from data_facts(training)
     yield from compute_facts(training, watts=watts)
     yield from _method(training)
+
+
+def as_far_as_told(*parts: Iterable[Fact]) -> Iterator[Fact]:
+    """The facts of each part, as far as its record has what they are made of: a specification is whatever its submitter
+    sent, and a part that cannot be read must not cost the others."""
+    for part in parts:
+        try:
+            yield from part
+        except (CommonwealError, LookupError, TypeError, ValueError, AttributeError):
+            continue
 
 
 def records_for(training: Training) -> dict[str, Record]:
@@ -68,23 +79,7 @@ def machines_hash(training: Training) -> str:
 
 
 def _model(training: Training) -> Iterator[Fact]:
-    record, config = records_for(training)["job"], training.spec.model
-    yield told("model.architecture", _architecture(config), record, value=_shape(config))
-    yield told("model.input", "text", record)
-    yield told("model.output", "text", record)
-    if window := config.get("max_position_embeddings"):
-        yield told("model.window", f"{window:,} tokens", record, value=window)
-    settings = training.spec.train_settings().model
-    if settings.lora is None:
-        yield told(
-            "model.size",
-            f"{rounded(training.spec.parameters)} ({training.spec.parameters:,})",
-            record,
-            value=training.spec.parameters,
-        )
-        yield told("model.parts", "one network and its tokenizer", record)
-    if settings.checkpoint is None:
-        yield told("model.base", "no other model: it began from random numbers", record, value=None)
+    yield from as_far_as_told(_network(training), _built_from(training))
     yield told(
         "model.weights",
         f"state {state_named(training)[:16]}... after {counted(len(training.rounds), 'round')}",
@@ -93,6 +88,26 @@ def _model(training: Training) -> Iterator[Fact]:
         value=state_named(training),
         method="the SHA-256 of all its parameters as 32-bit numbers, in the order of the job",
     )
+
+
+def _network(training: Training) -> Iterator[Fact]:
+    record, config = records_for(training)["job"], training.spec.model
+    yield told("model.input", "text", record)
+    yield told("model.output", "text", record)
+    if config.get("model_type"):
+        yield told("model.architecture", _architecture(config), record, value=_shape(config))
+    if isinstance(window := config.get("max_position_embeddings"), int):
+        yield told("model.window", f"{window:,} tokens", record, value=window)
+
+
+def _built_from(training: Training) -> Iterator[Fact]:
+    record, settings = records_for(training)["job"], training.spec.train_settings().model
+    number = training.spec.parameters
+    if settings.lora is None:
+        yield told("model.size", f"{rounded(number)} ({number:,})", record, value=number)
+        yield told("model.parts", "one network and its tokenizer", record)
+    if settings.checkpoint is None:
+        yield told("model.base", "no other model: it began from random numbers", record)
 
 
 _SIZES = (
@@ -110,7 +125,7 @@ def _shape(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _architecture(config: Mapping[str, Any]) -> str:
     sizes = [f"{config[name]:,} {word}" for name, word in _SIZES if isinstance(config.get(name), int)]
-    family = str(config.get("model_type", "unknown"))
+    family = _short(config["model_type"])
     return f"{family}: {', '.join(sizes)}" if sizes else family
 
 
@@ -119,29 +134,38 @@ def data_facts(training: Training) -> Iterator[Fact]:
     told_of, record = training.spec.provenance, records_for(training)["data"]
     if told_of.get("kind") not in _FILES:
         return
-    counts = told_of["train"]
-    yield told("data.sources", _source(told_of), record, value=_source_value(told_of))
-    yield told(
-        "data.size",
-        f"{counts['tokens']:,} tokens: {counted(counts['documents'], 'document')}, "
-        f"{data_size(counts['text_bytes'])} of text",
-        record,
-        value={name: counts[name] for name in ("tokens", "documents", "text_bytes")},
+    yield from as_far_as_told(
+        _sources(told_of, record),
+        _sizes("data.size", told_of.get("train"), record),
+        _hashes(told_of, record),
+        _tokenizer(told_of, record),
+        _sizes("data.held_out", told_of.get("held_out"), record),
+        _treated(record),
     )
+
+
+def _sources(told_of: Mapping[str, Any], record: Record) -> Iterator[Fact]:
+    yield told("data.sources", _source(told_of), record, value=_source_value(told_of))
     if told_of.get("licence"):
         how = "" if told_of["kind"] == "stdlib" else "the word of who submitted the job"
-        yield told("data.licences", told_of["licence"], record, method=how)
-    yield _hashes(told_of, record)
+        yield told("data.licences", _short(told_of["licence"]), record, method=how)
     if access := _access(told_of):
         yield told("data.access", access, record)
-    yield _tokenizer(told_of, record)
-    held = told_of["held_out"]
+
+
+def _sizes(key: str, counts: Any, record: Record) -> Iterator[Fact]:
+    numbers = {name: int(counts[name]) for name in ("tokens", "documents", "text_bytes")}
     yield told(
-        "data.held_out",
-        f"{held['tokens']:,} tokens in {counted(held['documents'], 'document')}",
+        key,
+        f"{numbers['tokens']:,} tokens: {counted(numbers['documents'], 'document')}, "
+        f"{data_size(numbers['text_bytes'])} of text",
         record,
-        value={name: held[name] for name in ("tokens", "documents", "text_bytes")},
+        value=numbers,
     )
+
+
+def _treated(record: Record) -> Iterator[Fact]:
+    """What preparing does to text, which is little; of what was done before there is no record."""
     before = "what was done to the texts before they came here"
     yield told(
         "data.curation",
@@ -154,60 +178,71 @@ def data_facts(training: Training) -> Iterator[Fact]:
     yield told("data.privacy", "nothing was done here", record, missing=before)
 
 
+def _short(text: Any) -> str:
+    return str(text)[:400]
+
+
+def _place(location: Any) -> str:
+    """Where a source lies, as it was named; of an absolute path only the end: the rest is its submitter's machine."""
+    path = PurePosixPath(str(location))
+    return _short("/".join(path.parts[-2:]) if path.is_absolute() else location)
+
+
 def _source(told_of: Mapping[str, Any]) -> str:
-    kind, place = told_of["kind"], str(told_of.get("location", ""))
+    kind, place = told_of["kind"], _place(told_of.get("location", ""))
     if kind == "stdlib":
         return "the standard library of Python, without its tests"
     if kind == "files":
         return f"files: {place}"
-    parts = [place, *(str(told_of[name]) for name in ("config", "split", "revision") if told_of.get(name))]
+    parts = [place, *(_short(told_of[name]) for name in ("config", "split", "revision") if told_of.get(name))]
     return "data set: " + ", ".join(parts)
 
 
-def _source_value(told_of: Mapping[str, Any]) -> list[dict[str, Any]]:
-    names = ("kind", "location", "config", "split", "revision")
-    return [{name: told_of[name] for name in names if told_of.get(name)}]
+def _source_value(told_of: Mapping[str, Any]) -> list[dict[str, str]]:
+    names = ("kind", "config", "split", "revision") if told_of["kind"] == "dataset" else ("kind",)
+    found = {name: _short(told_of[name]) for name in names if told_of.get(name)}
+    return [found | ({"location": _place(told_of["location"])} if told_of.get("location") else {})]
 
 
-def _hashes(told_of: Mapping[str, Any], record: Record) -> Fact:
-    shards = list(told_of["train"]["shards"])
+def _hashes(told_of: Mapping[str, Any], record: Record) -> Iterator[Fact]:
+    shards = [str(shard) for shard in told_of["train"].get("shards", ())]
     found = {
-        "provenance": told_of["hash"],
-        "content": told_of.get("content", ""),
-        "tokenizer": told_of.get("tokenizer_hash", ""),
+        "provenance": str(told_of["hash"]),
+        "content": str(told_of.get("content") or ""),
+        "tokenizer": str(told_of.get("tokenizer_hash") or ""),
         "shards": shards,
     }
-    where = "the source's files" if found["content"] else "the tokens"
-    named = str(found["content"] or shards[0])
-    return told(
-        "data.hashes",
-        f"{where}: {named[:16]}...; {counted(len(shards), 'shard')} of tokens",
-        record,
-        value=found,
-    )
+    where, named = ("the source's files", found["content"]) if found["content"] else ("the tokens", shards[0])
+    more = f"; {counted(len(shards), 'shard')} of tokens" if shards else ""
+    yield told("data.hashes", f"{where}: {str(named)[:16]}...{more}", record, value=found)
 
 
 def _access(told_of: Mapping[str, Any]) -> str:
     if told_of["kind"] == "stdlib":
         return "it comes with every Python; the hash says which"
     if told_of["kind"] == "dataset" and not told_of.get("content"):
-        return f"https://huggingface.co/datasets/{told_of['location']}"
+        return _short(f"https://huggingface.co/datasets/{told_of['location']}")
     return ""
 
 
-def _tokenizer(told_of: Mapping[str, Any], record: Record) -> Fact:
+def _tokenizer(told_of: Mapping[str, Any], record: Record) -> Iterator[Fact]:
     kinds = {"train": "trained on the same texts", "bytes": "bytes"}
-    named = kinds.get(str(told_of["tokenizer_kind"]), str(told_of.get("tokenizer_name", "")))
-    return told(
+    kind, entries = str(told_of["tokenizer_kind"]), int(told_of["vocab_size"])
+    named = kinds.get(kind) or _short(told_of.get("tokenizer_name", ""))
+    yield told(
         "data.tokenizer",
-        f"{named}, {told_of['vocab_size']:,} entries",
+        f"{named}, {entries:,} entries",
         record,
-        value={"kind": told_of["tokenizer_kind"], "entries": told_of["vocab_size"]},
+        value={"kind": kind, "entries": entries},
     )
 
 
 def compute_facts(training: Training, *, watts: float = ASSUMED_WATTS) -> Iterator[Fact]:
     """What it took, by the records of its rounds and by the books."""
+    return as_far_as_told(_computed(training, watts), _paid(training))
+
+
+def _computed(training: Training, watts: float) -> Iterator[Fact]:
     records = records_for(training)
     rounds = records["rounds"]
     names = member_names(training.rounds)
@@ -245,6 +280,10 @@ def compute_facts(training: Training, *, watts: float = ASSUMED_WATTS) -> Iterat
     )
     moved = sum(one.record.up_bytes + one.record.down_bytes for one in training.rounds)
     yield told("compute.network", data_size(moved), rounds, value=moved)
+
+
+def _paid(training: Training) -> Iterator[Fact]:
+    records = records_for(training)
     if training.payments is None:
         spent, job = training.microcredits, records["job"]
         yield told("compute.paid", f"{shown(spent)} credits", job, value=spent, method="as the job counts it")
@@ -303,47 +342,60 @@ def _machine(machine: Mapping[str, Any]) -> str:
 
 
 def _method(training: Training) -> Iterator[Fact]:
+    return as_far_as_told(
+        _staged(training),
+        _set(training),
+        _checked(training),
+        _result(training),
+        _frameworks(training, records_for(training)["data"]),
+    )
+
+
+def _staged(training: Training) -> Iterator[Fact]:
+    """Of a job on text: its one stage, and that it knows nothing of instructions."""
     records, settings = records_for(training), training.spec.train_settings()
     job, rounds = records["job"], records["rounds"]
-    text = training.spec.provenance.get("kind") in _FILES
-    if text:
-        begun = (
-            f"further training of {settings.model.checkpoint}" if settings.model.checkpoint else "training"
-        )
-        stage = f"one: {begun} on text, in {counted(len(training.rounds), 'round')} over the pool"
-        claimed = "that this job made these weights is its publisher's word until they are compared (--check)"
-        how = claimed if training.word == "publisher" else ""
-        yield told("method.stages", stage, job, rounds, value=["training"], method=how)
-        yield told("method.objectives", "cross-entropy of the next token", job)
-        yield not_applicable(
-            "alignment.instructions", "it learned from text only, not from instructions", job
-        )
-        yield not_applicable("alignment.feedback", "it learned from text only, not from feedback", job)
-        for key in ("people", "consent", "pay", "guidance"):
-            yield not_applicable(f"alignment.{key}", "nobody was asked for instructions or feedback", job)
+    if settings.model.checkpoint is None:
+        yield told("method.dependencies", "nothing besides data, machines and code", job)
+    if training.spec.provenance.get("kind") not in _FILES:
+        return
+    begun = f"further training of {settings.model.checkpoint}" if settings.model.checkpoint else "training"
+    stage = f"one: {begun} on text, in {counted(len(training.rounds), 'round')} over the pool"
+    claimed = "that this job made these weights is its publisher's word until they are compared (--check)"
+    how = claimed if training.word == "publisher" else ""
+    yield told("method.stages", stage, job, rounds, value=["training"], method=how)
+    yield told("method.objectives", "cross-entropy of the next token", job)
+    yield not_applicable("alignment.instructions", "it learned from text only, not from instructions", job)
+    yield not_applicable("alignment.feedback", "it learned from text only, not from feedback", job)
+    for key in ("people", "consent", "pay", "guidance"):
+        yield not_applicable(f"alignment.{key}", "nobody was asked for instructions or feedback", job)
+
+
+def _set(training: Training) -> Iterator[Fact]:
+    settings = training.spec.train_settings()
     train, meet = settings.train, settings.rounds
     yield told(
         "method.settings",
         f"{train.optimizer}, learning rate {train.lr:g}, {train.batch_size} x {train.seq_len} tokens a step; "
         f"members meet after {meet.first_inner_steps} to {meet.last_inner_steps} steps, sent as {meet.codec_up}",
-        job,
+        records_for(training)["job"],
         value={"train": training.spec.settings["train"], "rounds": training.spec.settings["rounds"]},
     )
+
+
+def _checked(training: Training) -> Iterator[Fact]:
+    records = records_for(training)
+    scored = training.spec.train_settings().checks.score
     refused = sum(m.verdict != "ok" for one in training.rounds for m in one.record.members)
     handed = sum(len(one.record.members) for one in training.rounds)
-    scored = "scored on held-out text and clipped" if settings.checks.score else "clipped by its size"
+    how = "scored on held-out text and clipped" if scored else "clipped by its size"
     yield told(
         "method.checks",
-        f"each contribution was {scored}: {refused:,} of {handed:,} refused",
-        job,
-        rounds,
+        f"each contribution was {how}: {refused:,} of {handed:,} refused",
+        records["job"],
+        records["rounds"],
         value={"contributions": handed, "refused": refused},
     )
-    if result := _result(training):
-        yield result
-    yield _frameworks(training, records["data"])
-    if settings.model.checkpoint is None:
-        yield told("method.dependencies", "nothing besides data, machines and code", job)
 
 
 def _measured(training: Training) -> list[float]:
@@ -353,21 +405,20 @@ def _measured(training: Training) -> list[float]:
     return [bits for bits in (begun, *later) if bits is not None]
 
 
-def _result(training: Training) -> Fact | None:
+def _result(training: Training) -> Iterator[Fact]:
     record, found = records_for(training)["rounds"], _measured(training)
+    losses = [one.record.loss for one in training.rounds if one.record.loss is not None]
     if len(found) > 1:
         unit = "bits a byte" if training.spec.provenance.get("kind") in _FILES else "bits"
         said = f"on held-out data {found[0]:.3f} {unit} before and {found[-1]:.3f} after"
-        return told(
-            "method.result", said, record, value={"before": found[0], "after": found[-1], "unit": unit}
-        )
-    losses = [one.record.loss for one in training.rounds if one.record.loss is not None]
-    if not losses:
-        return None
-    return told("method.result", f"training loss {losses[-1]:.3f} nats a token", record, value=losses[-1])
+        value = {"before": found[0], "after": found[-1], "unit": unit}
+        yield told("method.result", said, record, value=value)
+    elif losses:
+        yield told("method.result", f"training loss {losses[-1]:.3f} nats a token", record, value=losses[-1])
 
 
-def _frameworks(training: Training, record: Record) -> Fact:
-    libraries: Mapping[str, str] = training.spec.provenance.get("libraries") or {}
-    named = "".join(f", {name} {version}" for name, version in sorted(libraries.items()))
-    return told("method.frameworks", f"PyTorch, transformers{named}", record, value=dict(libraries) or None)
+def _frameworks(training: Training, record: Record) -> Iterator[Fact]:
+    libraries = training.spec.provenance.get("libraries") or {}
+    kept = {_short(name)[:40]: _short(version)[:40] for name, version in sorted(libraries.items())[:12]}
+    named = "".join(f", {name} {version}" for name, version in kept.items())
+    yield told("method.frameworks", f"PyTorch, transformers{named}", record, value=kept or None)

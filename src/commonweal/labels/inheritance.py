@@ -14,8 +14,8 @@ _SAME = ("model.architecture", "model.input", "model.output", "model.window", "m
 def inherit(label: Label, base: Label | None) -> Label:
     """``label`` with what is told of its base; None where the base's label cannot be seen here.
 
-    Where the model has an answer of its own and all that went into it was asked for, the base's counts too: if that is
-    not told, the answer is not whole.
+    Where all that went into a model is asked for, both halves count, its own and the base's: what is told of one half
+    alone is told, but not whole.
     """
     assert label.base is not None, "only what was made of another inherits"
     link = label.base
@@ -26,30 +26,41 @@ def inherit(label: Label, base: Label | None) -> Label:
 
 
 def _joined(own: Fact, link: Base, other: Fact | None) -> Fact:
-    if not (BY_KEY[own.key].inherited or own.key in _SAME):
-        return own
     record = Record(kind="label", id=link.name, hash=link.identity, address=link.label)
-    if own.status != "disclosed":
-        if other is None or other.status == "not_disclosed":
-            why = f"the label of {link.name} cannot be seen" if other is None else f"nor is it of {link.name}"
-            return replace(own, status="not_disclosed", text="", missing=why, records=())
-        if other.status == "not_applicable":
-            return own if own.status == "not_applicable" else replace(other, records=(record,))
-        return replace(
-            other, text=f"{_marked(other.text, link.name)}", records=(record,), method="told by its label"
-        )
-    if not BY_KEY[own.key].inherited or (other is not None and other.status == "not_applicable"):
-        return own
+    if BY_KEY[own.key].inherited:
+        return _both(own, link.name, other, record)
+    if own.key in _SAME and own.status != "disclosed" and other is not None and other.status == "disclosed":
+        return _of_base(own, link.name, other, record)
+    return own
+
+
+def _both(own: Fact, name: str, other: Fact | None, record: Record) -> Fact:
+    """The two halves of an answer."""
     if other is None or other.status == "not_disclosed":
-        missing = f"that of {link.name}"
-        return replace(own, missing=own.missing or missing)
+        if own.status == "disclosed":
+            return replace(own, missing=own.missing or f"that of {name}")
+        why = f"the label of {name} cannot be seen" if other is None else f"nor is it of {name}"
+        return replace(own, status="not_disclosed", text="", missing=why, records=())
+    if other.status == "not_applicable":
+        return own
+    if own.status != "disclosed":
+        missing = "that of its own training" if own.status == "not_disclosed" else ""
+        return _of_base(own, name, other, record, missing=missing)
     return replace(
         own,
-        text=f"{own.text}; before that, of {link.name}: {other.text}",
+        text=f"{own.text}; before that, of {name}: {other.text}",
         missing=own.missing or other.missing,
         records=(*own.records, record),
     )
 
 
-def _marked(text: str, name: str) -> str:
-    return f"of {name}: {text}" if not text.startswith("of ") else text
+def _of_base(own: Fact, name: str, other: Fact, record: Record, *, missing: str = "") -> Fact:
+    text = other.text if other.text.startswith("of ") else f"of {name}: {other.text}"
+    return replace(
+        other,
+        key=own.key,
+        text=text,
+        method="told by its label",
+        missing=missing or other.missing,
+        records=(record,),
+    )

@@ -162,6 +162,8 @@ def _evaluation(value: Mapping[str, Any]) -> Evaluation:
         scored=int(value["scored"]),
         expected=int(value["expected"]),
         misuse=bool(value["misuse"]),
+        joules=_number(value["joules"]),
+        energy=_text(value["energy"]),
         main=_cell(value["main"]),
         cells={aspect: _cell(value["cells"][aspect]) for aspect in ASPECTS},
         record=_record(value["record"]),

@@ -114,6 +114,7 @@ QUESTIONS: tuple[Question, ...] = (
     _ask("evaluation.bias", "Bias", "measured, with intervals"),
     _ask("evaluation.toxicity", "Toxicity", "measured, with intervals"),
     _ask("evaluation.efficiency", "Efficiency", "measured, with intervals"),
+    _ask("evaluation.energy", "Energy of answers", "measured, and by which method"),
     _ask("evaluation.misuse", "Misuse", "measured: does it help who means harm"),
     _ask("evaluation.again", "Can be done again", "all that is needed to measure it again"),
     _ask("accountability.publisher", "Published by", "who answers for it"),

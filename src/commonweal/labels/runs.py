@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from commonweal.core.hashing import record_hash
 from commonweal.evals.aspects import ASPECTS, Aspect, AspectCell, cells, unmeasured
@@ -16,7 +17,7 @@ from commonweal.evals.scenarios.registry import SCENARIOS
 from commonweal.evals.spec import RunSpec
 from commonweal.evals.summary.runs import SavedRun
 from commonweal.labels.facts import Evaluation, Fact, Gap, Label, Record, told
-from commonweal.labels.wording import counted
+from commonweal.labels.wording import JOULES_IN_KWH, counted, energy
 
 _MISUSE_TAG = "disinformation"
 _MISUSE = ("jailbreak", "harm", "injection")
@@ -57,6 +58,8 @@ def evaluation(run: SavedRun) -> Evaluation:
         updated=str(told_of.get("updated") or "")[:10],
         command=str(told_of.get("command") or ""),
         misuse=_about_misuse(run),
+        joules=_joules(told_of),
+        energy=str((told_of.get("environment") or {}).get("energy") or "no method was saved"),
         main=_main(run),
         cells=aspect_cells(run),
         record=Record(kind="run", id=run.name, hash=run_hash(run), address=str(told_of.get("hash") or "")),
@@ -81,6 +84,11 @@ def run_hash(run: SavedRun) -> str:
     return record_hash([dict(run.run["spec"]), numbers])
 
 
+def _joules(told_of: Mapping[str, Any]) -> float | None:
+    joules = (told_of.get("cost") or {}).get("joules")
+    return float(joules) if isinstance(joules, int | float) else None
+
+
 def _about_misuse(run: SavedRun) -> bool:
     tags = (run.run.get("scenario") or {}).get("tags") or ()
     return _MISUSE_TAG in tags or any(word in run.scenario for word in _MISUSE)
@@ -101,6 +109,8 @@ def _facts(found: Sequence[Evaluation]) -> Iterator[Fact]:
         measured = [(one, one.cells[aspect]) for one in found if one.cells[aspect].mean is not None]
         if measured:
             yield _measured(f"evaluation.{aspect}", measured)
+    if found:
+        yield _energy(found)
     misuse = [one for one in found if one.misuse and one.main.mean is not None]
     if misuse:
         yield _measured("evaluation.misuse", [(one, one.main) for one in misuse])
@@ -112,6 +122,21 @@ def _facts(found: Sequence[Evaluation]) -> Iterator[Fact]:
             *(one.record for one in again),
             value=[one.command for one in again],
         )
+
+
+def _energy(found: Sequence[Evaluation]) -> Fact:
+    """What the answers took where that was measured; else why it was not."""
+    measured = [one for one in found if one.joules is not None]
+    if not measured:
+        return Fact(key="evaluation.energy", missing=found[0].energy)
+    whole = sum(one.joules or 0.0 for one in measured)
+    return told(
+        "evaluation.energy",
+        f"{energy(whole / JOULES_IN_KWH)} in {counted(len(measured), 'run')} of {len(found):,}",
+        *(one.record for one in measured),
+        value={one.run: one.joules for one in measured},
+        method="; ".join(dict.fromkeys(one.energy for one in measured)),
+    )
 
 
 def _measured(key: str, found: Sequence[tuple[Evaluation, AspectCell]]) -> Fact:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+JOULES_IN_KWH = 3.6e6
+
 
 def rounded(number: float) -> str:
     """Three figures, with a word for the size.

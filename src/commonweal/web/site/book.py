@@ -54,8 +54,7 @@ def first_pages(site: Site) -> Iterator[Made]:
     for one in site.every_model():
         if (found := model.page(site, one)) is not None:
             yield found
-            yield label.page(site, one)
-            yield from label.files(site, one)
+            yield from label.pages(site, one)
     yield releases.page(site)
 
 
@@ -97,9 +96,8 @@ def _model(site: Site, part: str) -> Made | None:
 
 def _label(site: Site, part: str, kind: str) -> Made | None:
     name = site.model_slugs.get(part) or site.served_slugs().get(part)
-    if name is None or kind == "html":
-        return label.page(site, name) if name else None
-    return next((file for file in label.files(site, name) if file.path.endswith(kind)), None)
+    found = label.pages(site, name) if name else ()
+    return next((made for made in found if made.path.endswith(kind)), None)
 
 
 def _disputed(site: Site, part: str, number: str) -> Made | None:

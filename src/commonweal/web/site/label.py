@@ -147,13 +147,10 @@ def label_of(site: Site, model: str) -> Label:
     return with_runs(label, runs) if runs or not label.evaluated else label
 
 
-def page(site: Site, model: str) -> LabelPage:
-    return page_of(label_of(site, model), site=site)
-
-
-def files(site: Site, model: str) -> Iterator[File]:
-    """The label as JSON and as a card."""
+def pages(site: Site, model: str) -> Iterator[LabelPage | File]:
+    """The label as a page, as JSON and as a card."""
     label = label_of(site, model)
+    yield page_of(label, site=site)
     yield File(
         path=addresses.label(model, "json"), data=dumps(label).encode("utf-8", "replace"), media_type=_JSON
     )

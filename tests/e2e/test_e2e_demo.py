@@ -87,6 +87,16 @@ def test_the_demo_shows_what_it_claims(hub_folder: Path) -> None:
     assert served["before"] == 0 < served["after"] <= 1
     assert served["trained_tokens"] > 10_000
     assert served["microcredits"] > 0
+    before, after = sorted(report["evaluated"], key=lambda score: score["mean"])
+    assert (before["model"], after["model"]) == ("stdlib-1m", served["tuned"])
+    assert (before["mean"], after["mean"]) == (served["before"], pytest.approx(served["after"])), (
+        "an evaluation finds what the demo found by itself"
+    )
+    assert "/pool/index.html" in done.stdout, "it says where to watch it"
+    site = folder / "site" / "index.html"
+    assert done.stdout.splitlines()[-1] == site.as_uri()
+    assert "arithmetic_in_words" in site.read_text()
+    assert len(list((folder / "site" / "models").rglob("label.json"))) == 2
     _assert_nothing_is_left(folder)
 
 

@@ -302,9 +302,10 @@ def keys(
 def demo(
     minutes: Annotated[float, typer.Option(min=0.5, max=600, help="How long to train.")] = 3.0,
     folder: Annotated[Path, typer.Option(help="Where the demo keeps its files.")] = Path("demo-run"),
+    keep: Annotated[bool, typer.Option("--keep", help="Let hub and members go on, until ctrl-c.")] = False,
 ) -> None:
     """See it all on one machine: a hub, three members, a model trained, one member killed."""
     need_torch("run the demo")
     from commonweal.commands.demo import run_demo
 
-    run_demo(minutes=minutes, folder=folder)
+    run_demo(minutes=minutes, folder=folder, keep=keep)

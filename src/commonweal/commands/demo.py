@@ -2,7 +2,8 @@
 
 A hub and three members are started as processes of their own; a tokenizer and a small Llama are trained on the
 text of the Python standard library; one member is killed in mid-round and another joins late. Then the members serve
-the model, and fine-tune it (``demo_serving``). Nothing here is special: every step is a command that the README shows.
+the model, and fine-tune it (``demo_serving``); both models are evaluated and shown (``demo_showing``). Nothing here is
+special: every step is a command that the README shows.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 import torch
 
 from commonweal import __version__, console
-from commonweal.commands import demo_serving, following, incidents, stage
+from commonweal.commands import demo_serving, demo_showing, following, incidents, stage
 from commonweal.commands.incidents import Incidents
 from commonweal.commands.training import describe_uploads, finish
 from commonweal.core.errors import Unavailable, UserError
@@ -39,6 +40,7 @@ from commonweal.train.export import sample_text
 from commonweal.train.prepare import PreparedJob, prepare_job
 from commonweal.train.schedule import SyncOptions, rounds
 from commonweal.train.spec import KIND
+from commonweal.web.pool import addresses
 
 MARKER = ".commonweal-demo"
 PROMPT = "def "
@@ -51,22 +53,25 @@ LEAST_SHARE = 0.3
 """Of the set minutes for training, however long the start took."""
 
 ROUND_SECONDS = 0.4
+_LOOK_SECONDS = 0.5
 FOLD_STEPS = 16.0
 """What a round takes besides its steps: messages; and folding, which scores every contribution, in steps' time."""
 
 
-def run_demo(*, minutes: float, folder: Path) -> None:
-    """Train for about ``minutes`` and show what happens. Everything is kept in ``folder``. Raises UserError and
-    DemoFailed."""
+def run_demo(*, minutes: float, folder: Path, keep: bool = False) -> None:
+    """Train for about ``minutes`` and show what happens. Everything is kept in ``folder``; the hub and its members go
+    on until ctrl-c if ``keep``. Raises UserError and DemoFailed."""
     started = time.monotonic()
     _clear(folder)
     console.out.print("[bold]Commonweal[/]: one model, trained by several machines over slow links.\n")
     with _signals_end(), _saying("starting a hub"), stage.opened(folder) as here, _operator(here) as client:
         try:
-            _play(here, client, started, minutes)
+            shown = _play(here, client, started, minutes)
         except Unavailable as error:
             here.check()  # if the hub has ended, its last words say more
             raise error
+        if keep:
+            _go_on(here)
     console.out.print(
         f"\n{console.duration(time.monotonic() - started)} in all, and every process has ended. "
         f"In {console.safe(folder)}/:\n"
@@ -74,10 +79,18 @@ def run_demo(*, minutes: float, folder: Path) -> None:
         "  report.json  every round and what is claimed above\n"
         "  *.log        what the hub and the members said"
     )
+    if shown is not None:
+        console.out.print(
+            "  site/        both models evaluated: board, prompts, labels. Open\n"
+            f"{console.safe(shown.site.as_uri())}"
+        )
 
 
-def _play(here: stage.Stage, client: PoolClient, started: float, minutes: float) -> None:
-    console.out.print(f"The hub is on {here.url}, with a PostgreSQL and a store of its own.")
+def _play(here: stage.Stage, client: PoolClient, started: float, minutes: float) -> demo_showing.Shown | None:
+    console.out.print(
+        f"The hub is on {here.url}, with a PostgreSQL and a store of its own.\n"
+        f"To watch it in a browser: {here.url}/{addresses.OVERVIEW}"
+    )
     for name in NAMES:
         here.start_member(name)
     first = _prepare(demo_job(steps=LEAST_STEPS), client, here)
@@ -85,20 +98,63 @@ def _play(here: stage.Stage, client: PoolClient, started: float, minutes: float)
     seconds = _seconds_a_step(first)
     left = 60 * minutes - (time.monotonic() - started) - CLOSING_SECONDS
     settings = demo_job(steps=affordable_steps(max(left, LEAST_SHARE * 60 * minutes), seconds))
-    view = _submit(client, settings, _prepare(settings, client, here))
+    view = _submit(here, client, settings, _prepare(settings, client, here))
     story = Incidents(stage=here, client=client, job=view, victim=VICTIM, late=LATE)
     view = following.follow(client, view.id, json=False, each=story.after, meanwhile=here.check)
     report = _reported(client, view, story, here.folder)
-    tuned = None
+    tuned = shown = None
     if importlib.util.find_spec("openai") is None:
         console.out.print("\nTo see the model served and fine-tuned as well: pip install openai")
     else:
         tuned = demo_serving.serve_and_tune(
             client, here.url, here.admin_key, here.folder / "model", here.check
         )
+        shown = _shown(here, tuned)
     books = _prove(client)
-    whole = replace(report, books_hold=books, served=None if tuned is None else asdict(tuned))
+    whole = replace(
+        report,
+        books_hold=books,
+        served=None if tuned is None else asdict(tuned),
+        evaluated=[] if shown is None else [asdict(score) for score in shown.scores],
+    )
     (here.folder / "report.json").write_text(json.dumps(asdict(whole), indent=2) + "\n")
+    return shown
+
+
+def _shown(here: stage.Stage, tuned: demo_serving.Tuned) -> demo_showing.Shown:
+    """Both models on the exercises that neither saw, evaluated as any model is."""
+    kept = demo_serving.exercises()[demo_serving.EXAMPLES :][: demo_serving.QUESTIONS]
+    shown = demo_showing.show(here.url, here.admin_key, (tuned.model, tuned.tuned), kept, here.folder)
+    console.out.print("\n[dim]both models evaluated, as `commonweal eval` does it:[/]")
+    for score in shown.scores:
+        console.out.print(f"  {console.safe(score.model[:36]):36} {_scored(score)}")
+    console.out.print(f"  The board, down to each prompt, is at {here.url}/")
+    return shown
+
+
+def _scored(score: demo_showing.Score) -> str:
+    if score.mean is None:
+        return "not measured"
+    if score.low is None or score.high is None or score.low == score.high:
+        return f"{score.mean:4.0%}"
+    return f"{score.mean:4.0%}  [dim](95% interval {score.low:.0%} to {score.high:.0%})[/]"
+
+
+def _go_on(here: stage.Stage) -> None:
+    """Until ctrl-c, or until something ends that should not."""
+    console.out.print(
+        f"\nThe hub and its members go on until ctrl-c:\n"
+        f"  {here.url}/                 the board\n"
+        f"  {here.url}/{addresses.OVERVIEW}  the pool\n"
+        f"  {here.url}/chat             a page to chat; the key is in\n"
+        f"  {console.safe(here.folder)}/admin.key"
+    )
+    try:
+        while True:
+            here.check()
+            time.sleep(_LOOK_SECONDS)
+    except KeyboardInterrupt:
+        return
 
 
 def demo_job(*, steps: int) -> TrainSettings:
@@ -180,7 +236,9 @@ def _wait_for_members(here: stage.Stage, client: PoolClient) -> None:
     console.out.print(f"Three members have joined, each a process of its own: {names}.")
 
 
-def _submit(client: PoolClient, settings: TrainSettings, prepared: PreparedJob) -> wire.JobView:
+def _submit(
+    here: stage.Stage, client: PoolClient, settings: TrainSettings, prepared: PreparedJob
+) -> wire.JobView:
     view = client.submit_job(
         kind=KIND, name=settings.name, spec=prepared.spec, blobs=list(prepared.blobs), budget=1_000_000_000
     )
@@ -190,6 +248,7 @@ def _submit(client: PoolClient, settings: TrainSettings, prepared: PreparedJob) 
         f"{console.count(prepared.tokens)} tokens of Python,\n{settings.train.steps} steps. "
         f"Members meet after {r.first_inner_steps} steps at first and {r.last_inner_steps} in the end,\n"
         "and send what changed in 4 bits. Every contribution is scored on held-out text.\n"
+        f"Its curve, live: {here.url}/{addresses.job(view.id)}\n"
     )
     return view
 
@@ -207,6 +266,7 @@ class Report:
     joined_in_round: int | None
     books_hold: bool = False
     served: dict[str, Any] | None = None
+    evaluated: list[dict[str, Any]] = field(default_factory=list)
     members: list[dict[str, Any]]
     rounds: list[dict[str, Any]]
 

@@ -25,6 +25,8 @@ from commonweal.core.errors import CommonwealError
 
 START_SECONDS = 180.0
 STOP_SECONDS = 15.0
+RUNS = "runs"
+"""The folder of evaluations that the hub shows, below the stage's own."""
 LAST_LINES = 8
 _PR_SET_PDEATHSIG = 1
 
@@ -80,6 +82,7 @@ def opened(folder: Path) -> Iterator[Stage]:
     """A stage with a hub on it, on a free port. Everything is stopped at the end."""
     log = folder / "hub.log"
     arguments = ["hub", "--folder", str(folder / "hub"), "--port", "0", "--json"]
+    arguments += ["--runs", str(folder / RUNS)]
     hub = start([*arguments, "--lease-seconds", "5", "--heartbeat-seconds", "1"], log)
     stage: Stage | None = None
     try:

@@ -14,8 +14,8 @@ from markupsafe import Markup, escape
 
 from commonweal.web.site.words import line
 
-WIDE, HIGH = 640, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 10, 26
+WIDE, HIGH = 480, 200
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 10, 26
 _MOST = 400
 """More points than that cannot be told apart."""
 

@@ -114,7 +114,7 @@ def _there(base: ServedModel | None) -> ServedModel:
 
 def _training(connection: sa.Connection) -> None:
     points = tuple(
-        Checkpoint(round=n, step=40 * (n + 1), theta=theta, tokens=4096 * (n + 1))
+        Checkpoint(round=n + 1, step=40 * (n + 1), theta=theta, tokens=4096 * (n + 1))
         for n, theta in enumerate(STATES)
     )
     state = TrainState(

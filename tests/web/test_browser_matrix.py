@@ -20,7 +20,7 @@ import hub_records
 from commonweal.core.database import connect
 from commonweal.web.pool import addresses
 from commonweal.web.site import Site, export, load, pages
-from commonweal.web.site.addresses import listing, model, shard
+from commonweal.web.site.addresses import label, listing, model, shard
 from commonweal.web.site.page import Page
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -39,6 +39,8 @@ SERVED = {
     "trained": model(hub_records.BASE),
     "adapter": model(hub_records.ADAPTER),
     "fronted": model(hub_records.FRONTED),
+    "trained label": label(hub_records.BASE),
+    "fronted label": label(hub_records.FRONTED),
 }
 SIGHTS = ((1280, "light"), (390, "dark"), (320, "light"))
 """Widths and colours in which every page is seen."""
@@ -145,20 +147,33 @@ def test_every_page_fits_and_nothing_goes_wrong(
     assert not wide, "these pages do not fit"
 
 
+@pytest.mark.parametrize("part", ["evaluations", "hub"])
 def test_nothing_keeps_a_reader_with_a_disability_out(
-    browser: Any, roots: Mapping[str, tuple[str, Mapping[str, str]]]
+    browser: Any, roots: Mapping[str, tuple[str, Mapping[str, str]]], kinds: Mapping[str, str], part: str
 ) -> None:
     root, paths = roots["live"]
     context = browser.new_context()
     reader = Reader(context, root)
     found: dict[str, None] = {}
-    for name, path in paths.items():
-        reader.open(path)
+    for name in [name for name in paths if (name in kinds) == (part == "evaluations")]:
+        reader.open(paths[name])
         for (width, scheme), rules in zip(SIGHTS, RULES, strict=False):
             seen(reader.page, width, scheme)
             found.update(dict.fromkeys(f"{name}, {scheme}: {one}" for one in axe(reader.page, rules)))
     context.close()
     assert not found, "\n".join(found)
+
+
+def test_what_axe_core_finds_is_heard(browser: Any, exported: str) -> None:
+    context = browser.new_context()
+    reader = Reader(context, exported)
+    reader.open("index.html")
+    assert not axe(reader.page)
+    reader.page.evaluate("document.querySelector('h1').style.color = '#ddd'")
+    assert [one.partition(" ")[0] for one in axe(reader.page, ["color-contrast"])] == ["color-contrast"]
+    reader.page.evaluate("document.querySelector('main').append(document.createElement('button'))")
+    assert "button-name (critical)" in " ".join(axe(reader.page))
+    context.close()
 
 
 def fits(page: Any, width: int) -> bool:

@@ -144,7 +144,7 @@ def _add_training(graph: _Graph, job: Training) -> str:
     source = graph.add(steps.source(job.spec.provenance)) if job.spec.provenance else ""
     made = graph.add(steps.training(job, len(member_names(job.rounds))), source)
     became = ""
-    kept = [point for point in job.state.checkpoints if point.round <= job.rounds[-1].record.round]
+    kept = [point for point in job.state.checkpoints if point.step <= job.rounds[-1].record.step]
     for point in steps.some(kept, job.weights):
         key = graph.add(steps.checkpoint(job.job, point), made)
         became = key if point.theta == job.weights else became

@@ -147,7 +147,7 @@ def checkpoint(job: str, point: Checkpoint) -> Step:
     return Step(
         key=f"checkpoint:{job}:{point.step}",
         kind="checkpoint",
-        name=f"after round {point.round}",
+        name=f"after {point.round:,} rounds",
         hash=point.theta,
         facts=(("step", f"{point.step:,}"), ("tokens", f"{point.tokens:,}")),
     )

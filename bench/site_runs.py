@@ -375,7 +375,7 @@ def _request(
 ) -> dict[str, Any]:
     choice: dict[str, Any] = {"text": text}
     if scenario.tokens:
-        choice["tokens"] = [[f"{word} ", -round(random_.random() * 3, 4)] for word in text.split(" ")]
+        choice["tokens"] = [[f" {word}", -round(random_.random() * 3, 4)] for word in text.split(" ")]
         choice["logprob"] = sum(token[1] for token in choice["tokens"])
     seconds = round(0.1 + random_.random(), 4)
     return {

@@ -90,8 +90,8 @@ def _references(references: tuple[tuple[str, bool, int], ...]) -> str:
 @lru_cache(maxsize=_QUESTIONS)
 def _question(text: str, inside: str) -> str:
     """A prompt with the input in it set apart."""
-    before, _, after = text.partition(inside)
-    return f"{marked(before)}<b class=in>{marked(inside)}</b>{marked(after)}"
+    made, part = marked(text), marked(inside)
+    return made.replace(part, f"<b class=in>{part}</b>", 1)
 
 
 def _picture(name: str) -> str:
@@ -127,11 +127,7 @@ def _read(form: Form, to: To) -> str:
 
 def _text(one: Text, to: To, kind: str = "", inside: str = "") -> str:
     kind = f'"text{kind}"' if kind else "text"
-    shared = (
-        f"<p class=begin>It begins with <a href=#begin-{one.shared}>what others here begin with</a>, then:"
-        if one.shared
-        else ""
-    )
+    shared = f"<p class=begin><a href=#begin-{one.shared}>Its beginning</a>, then:" if one.shared else ""
     if one.left_out:
         return (
             f"{shared}<pre class={kind} dir=auto>{marked(one.beginning)}</pre>"
@@ -173,21 +169,23 @@ def _asked(one: Asked, to: To, alone: bool, inside: str, form: Form | None) -> s
     completion = one.completion
     if completion is not None and one.continuation is None and (completion.beginning or not one.calls):
         same = form is not None and form.output is None
-        parts.append(
-            f"<p class=label>the model wrote{', and it was read so' if same else ', raw'}"
-            f"{_text(completion, to, ' answer' if same else '')}"
-        )
+        parts.append(f"<p class=label>{_WROTE if same else 'the model wrote, raw'}{_text(completion, to)}")
     parts.append(_calls(one.calls))
     for number, other in enumerate(one.others, 2):
         parts.append(f"<p class=label>choice {number}{_text(other, to)}")
     if one.tokens:
         parts.append(_tokens(one.tokens, one.tokens_left))
     if one.facts:
-        told = " · ".join([f"{name} {_line(value, 200)}" for name, value in one.facts])
+        told = " · ".join([f"{name} {_fact(value)}" for name, value in one.facts])
         parts.append(f"<p class=quiet>{told}\n")
     if not alone:
         parts.append("</div>\n")
     return "".join(parts)
+
+
+def _fact(value: str) -> str:
+    """Most are numbers, of which no two are alike."""
+    return escaped(value if value.isascii() and value.isprintable() else line(value, 200))
 
 
 def _calls(rows: Sequence[tuple[str, str]]) -> str:
@@ -200,6 +198,8 @@ def _calls(rows: Sequence[tuple[str, str]]) -> str:
     )
 
 
+_WROTE = "the model wrote, and so it was read, without the white space around it"
+
 _SURE = tuple(math.log(step / 5) for step in (1, 2, 3, 4))
 
 
@@ -211,16 +211,22 @@ def _tokens(tokens: Sequence[Token], left: int) -> str:
     for text, logprob, top in tokens:
         title = f' title="{_others(top)}"' if top else ""
         if logprob is None:
-            parts.append(f"<li{title}><b>{marked(text or '')}</b>–")
+            parts.append(f"<li{title}><b>{_token(text or '')}</b>–")
         else:
             parts.append(
-                f"<li class=p{bisect_right(_SURE, logprob)}{title}><b>{marked(text or '')}</b>{logprob:.2f}"
+                f"<li class=p{bisect_right(_SURE, logprob)}{title}><b>{_token(text or '')}</b>{logprob:.2f}"
             )
     parts.append("</ol>")
     if left:
         parts.append(f"<p class=quiet>{left:,} more are in requests.parquet.")
     parts.append("</details>\n")
     return "".join(parts)
+
+
+@lru_cache(maxsize=8192)
+def _token(text: str) -> str:
+    """A space at its beginning is seen as it is."""
+    return f" {marked(text[1:])}" if text[:1] == " " and text[1:2].isalnum() else marked(text)
 
 
 def _others(top: Sequence[tuple[str, float]]) -> str:

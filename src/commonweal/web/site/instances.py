@@ -22,10 +22,12 @@ from commonweal.web.site.state import Site
 from commonweal.web.site.texts import Text, Texts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(
+    slots=True, kw_only=True
+)  # not frozen, as a site has millions of them: that takes three times as long
 class Form:
     """An instance as it was asked once: original or perturbed, in one trial. ``input`` is None where it stands in the
-    one prompt of the instance, ``output`` where it is what the model wrote."""
+    one prompt of the instance, ``output`` where it is what the model wrote, but for white space around it."""
 
     name: str
     outcome: Outcome
@@ -39,7 +41,9 @@ class Form:
     asked: Sequence[Asked]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(
+    slots=True, kw_only=True
+)  # not frozen, as a site has millions of them: that takes three times as long
 class Instance:
     """``references`` are each a text, whether it is correct, and its grade. ``numbers`` are those of the metrics, in
     their order, of each form (None: it has none). ``inside`` is the input where it stands in the prompt."""
@@ -191,7 +195,7 @@ class _Shard:
             word=OUTCOMES[brief.outcome],
             input=None if inside else shown(instance["input"] or "", f"{name}-input"),
             output=None
-            if alone and output and output == requests[0]["completion"]
+            if alone and output and output == (requests[0]["completion"] or "").strip()
             else shown(output, f"{name}-output"),
             outputs=[shown(text or "", f"{name}-output-{n}") for n, text in enumerate(outputs, 1)],
             probabilities=list(zip(texts, sample["probabilities"] or (), strict=False)),

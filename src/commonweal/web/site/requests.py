@@ -33,7 +33,9 @@ Token = tuple[str | None, float | None, Sequence[tuple[str, float]] | None]
 """Its text, its log-probability, and those of the likeliest in its place: as the table has it, as there are so many."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(
+    slots=True, kw_only=True
+)  # not frozen, as a site has millions of them: that takes three times as long
 class Asked:
     """One request. ``same`` is the role of an earlier one of this form that had the same prompt, which is then not
     shown again. ``facts`` are those that not every request of the page has."""

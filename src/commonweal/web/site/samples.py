@@ -11,14 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from commonweal.evals.columns import column
 from commonweal.evals.metrics.registry import DEFINITIONS
 from commonweal.evals.summary.runs import SavedRun
 from commonweal.evals.tables import COLUMNS
-from commonweal.web.site.tables import InOrder, read_table, size, values
+from commonweal.web.site.tables import InOrder, distinct, is_small, of_text, read_table, values
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,7 +56,9 @@ Outcome = Literal["right", "wrong", "partly", "failed", "measured", "unscored"]
 partly lies between, measured is a number of another scale, unscored has none of its own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(
+    slots=True, kw_only=True
+)  # not frozen, as a site has millions of them: that takes three times as long
 class Brief:
     """One sample in a line. ``shard`` is the page that has its details."""
 
@@ -98,7 +100,9 @@ class Numbers(NamedTuple):
     values: Sequence[float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(
+    slots=True, kw_only=True
+)  # not frozen, as a site has millions of them: that takes three times as long
 class Detail:
     """All that is known of one instance: its rows in each table, over perturbations and trials; the numbers of each
     sample together. A reference is a text, whether it is correct, and its grade."""
@@ -140,7 +144,7 @@ class RunSamples:
         """The main metric of each sample."""
         if not self.present:
             return {}
-        table = of_metric(self._columns("scores", _TABLES["scores"]), self.run.main_metric)
+        table = of_text(self._columns("scores", _TABLES["scores"]), "name", self.run.main_metric)
         keys = zip(*(values(table[part]) for part in ("id", "perturbation", "trial")), strict=True)
         return dict(zip(keys, values(table["value"]), strict=True))
 
@@ -150,21 +154,19 @@ class RunSamples:
             return Digest(ids=(), briefs=(), perturbations=(), shard_of={})
         names = ["id", "perturbation", "trial", "output", "failure"]
         table = shortened(self._columns("samples", names), "output")
-        told = list(zip(*(values(table[name]) for name in names), strict=True))
-        ids = sorted({row[0] for row in told}, key=natural)
+        ids = sorted(distinct(table["id"]), key=natural)
         places = {key: number for number, key in enumerate(ids)}
-        told.sort(key=lambda row: (places[row[0]], row[1], row[2]))
-        inputs, numbers = self._inputs(), self.values
-        judge = partial(outcome, self.run.main_metric)
+        _, parts = InOrder(table, places).between(0, len(ids))
+        inputs, numbers, metric = self._inputs(), self.values, self.run.main_metric
         briefs = []
-        for key, perturbation, trial, output, failure in told:
+        for key, perturbation, trial, output, failure in zip(*parts, strict=True):
             value = numbers.get((key, perturbation, trial))
             briefs.append(
                 Brief(
                     id=key,
                     perturbation=perturbation,
                     trial=trial,
-                    outcome="failed" if failure else judge(value),
+                    outcome="failed" if failure else outcome(metric, value),
                     value=value,
                     input=inputs.get((key, perturbation), ""),
                     output=output or "",
@@ -172,10 +174,12 @@ class RunSamples:
                     failure=failure or "",
                 )
             )
+        if len(briefs) > len(ids):
+            briefs.sort(key=lambda one: (places[one.id], one.perturbation, one.trial))
         return Digest(
             ids=ids,
             briefs=briefs,
-            perturbations=sorted({row[1] for row in told} - {""}),
+            perturbations=sorted(set(parts[1]) - {""}),
             shard_of={key: number // SHARD + 1 for key, number in places.items()},
         )
 
@@ -258,7 +262,7 @@ class RunSamples:
 
     def _kept(self, name: str) -> bool:
         if name not in self._small:
-            self._small[name] = size(self.run.folder, name) <= _KEPT
+            self._small[name] = is_small(self.run.folder, name, _KEPT)
         return self._small[name]
 
 
@@ -285,13 +289,7 @@ def _by_sample(
         start = end
 
 
-def of_metric(table: pa.Table, name: str) -> pa.Table:
-    """The rows of a table of scores that are of one metric."""
-    import pyarrow.compute as pc
-
-    return table.filter(pc.equal(table["name"], name))
-
-
+@lru_cache(maxsize=4096)
 def outcome(metric: str, value: float | None) -> Outcome:
     """
     >>> outcome("exact_match", 1.0), outcome("f1_score", 0.4), outcome("toxic_frac", 1.0), outcome("x", None)

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from commonweal.evals.summary.runs import SavedRun
-from commonweal.web.site.samples import of_metric
-from commonweal.web.site.tables import read_table, values
+from commonweal.web.site.tables import of_text, read_table, values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +29,7 @@ class ScoredRun(SavedRun):
             return {}
         stat = self.stat(metric)
         names = ["id", "perturbation", "split", "value"]
-        table = of_metric(read_table(self.folder, "scores", [*names, "name"]), metric)
+        table = of_text(read_table(self.folder, "scores", [*names, "name"]), "name", metric)
         sums: dict[str, tuple[float, int]] = {}
         for key, perturbation, split, value in zip(*(values(table[name]) for name in names), strict=True):
             if not perturbation and (stat is None or split == stat.split):

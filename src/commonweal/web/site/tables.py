@@ -7,7 +7,7 @@ read as a dictionary, so each stands in memory once. Knows no page and no outcom
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,15 +51,30 @@ def damaged(path: Path, error: Exception) -> DataError:
     )
 
 
-def size(folder: Path, name: str) -> int:
-    """The bytes that a table takes in memory, about; 0 for one that cannot be read, which its reader says."""
+_CERTAINLY_SMALL = 8_000_000
+
+
+def is_small(folder: Path, name: str, most: int) -> bool:
+    """Whether a table takes at most ``most`` bytes in memory, about. One that cannot be read is: its reader says so."""
     import pyarrow.parquet as pq
 
+    path = folder / f"{name}.parquet"
     try:
-        told = pq.read_metadata(folder / f"{name}.parquet")
+        if path.stat().st_size <= _CERTAINLY_SMALL:
+            return True
+        told = pq.read_metadata(path)
     except Exception:
-        return 0
-    return sum(told.row_group(i).total_byte_size for i in range(told.num_row_groups))
+        return True
+    return bool(sum(told.row_group(i).total_byte_size for i in range(told.num_row_groups)) <= most)
+
+
+def distinct(column: pa.ChunkedArray) -> set[str]:
+    """The texts that a column has."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        return {text for chunk in column.chunks for text in chunk.dictionary.to_pylist()}
+    return set(column.to_pylist())
 
 
 def values(column: pa.ChunkedArray | pa.Array) -> list[Any]:
@@ -73,8 +88,8 @@ def values(column: pa.ChunkedArray | pa.Array) -> list[Any]:
     if column.null_count == len(column):
         return [None] * len(column)
     if pa.types.is_dictionary(kind):
-        words = [*column.dictionary.to_pylist(), None]
-        return [words[code] for code in column.indices.fill_null(-1).to_numpy(zero_copy_only=False).tolist()]
+        words = column.dictionary.to_pylist()
+        return _with_gaps(column, [words[code] for code in _numbers(column.indices).tolist()])
     if pa.types.is_map(kind):
         return _cut(column, list(zip(values(column.keys), values(column.items), strict=True)))
     if pa.types.is_list(kind):
@@ -87,31 +102,38 @@ def values(column: pa.ChunkedArray | pa.Array) -> list[Any]:
 
 def _cut(column: pa.Array, flat: Sequence[Any]) -> list[Any]:
     """The parts of a list or a map from all values below it."""
-    ends = column.offsets.to_pylist()
-    parts: list[Any] = [flat[first:last] for first, last in pairwise(ends)]
-    if column.null_count:
-        return [
-            part if there else None for part, there in zip(parts, column.is_valid().to_pylist(), strict=True)
-        ]
-    return parts
+    ends = _numbers(column.offsets).tolist()
+    return _with_gaps(column, [flat[first:last] for first, last in pairwise(ends)])
 
 
 def _structs(column: pa.Array) -> list[Any]:
-    made: list[Any] = list(
-        zip(*(values(column.field(i)) for i in range(column.type.num_fields)), strict=True)
-    )
-    if column.null_count:
-        return [
-            one if there else None for one, there in zip(made, column.is_valid().to_pylist(), strict=True)
-        ]
-    return made
+    parts = (values(column.field(i)) for i in range(column.type.num_fields))
+    return _with_gaps(column, list(zip(*parts, strict=True)))
+
+
+def _with_gaps(column: pa.Array, made: list[Any]) -> list[Any]:
+    """None where there is nothing."""
+    if not column.null_count:
+        return made
+    return [one if there else None for one, there in zip(made, column.is_valid().to_pylist(), strict=True)]
+
+
+def _numbers(column: pa.Array) -> NDArray[np.int32]:
+    """The buffer of a column of int32; what stands where there is nothing is 0. (``to_numpy`` imports pandas where that
+    is installed, which takes longer than a small site.)"""
+    found = np.frombuffer(column.buffers()[1], dtype=np.int32)[column.offset : column.offset + len(column)]
+    return np.where(_valid(column), found, 0) if column.null_count else found
+
+
+def _valid(column: pa.Array) -> NDArray[np.bool_]:
+    return np.array(column.is_valid().to_pylist(), dtype=np.bool_)
 
 
 class InOrder:
     """The rows of a table by the instance that they belong to: those of the instances from one place to another are
     taken together. ``places`` are the instances' places by their ids; rows of others are left out."""
 
-    def __init__(self, table: pa.Table, places: dict[str, int]) -> None:
+    def __init__(self, table: pa.Table, places: Mapping[str, int]) -> None:
         where = _places(table["id"], places)
         order = np.argsort(where, kind="stable")
         first = int(np.searchsorted(where[order], 0))
@@ -123,12 +145,25 @@ class InOrder:
         start, end = np.searchsorted(self._where, [first, last])
         taken = self._order[start:end]
         whole = len(taken) == self._table.num_rows and bool(np.all(taken[1:] > taken[:-1]))
-        part = self._table if whole else self._table.take(taken)
+        part = self._table if whole else self._table.take(_indices(taken))
         return self._where[start:end].tolist(), [values(one) for one in part.columns]
 
 
-def _places(ids: pa.ChunkedArray, places: dict[str, int]) -> NDArray[np.int64]:
-    """The place of each row's instance, -1 for one that has none."""
+def of_text(table: pa.Table, column: str, text: str) -> pa.Table:
+    """The rows that have a text in a column."""
+    return table.take(_indices(np.flatnonzero(_places(table[column], {text: 0}) == 0)))
+
+
+def _indices(places: NDArray[np.intp]) -> pa.Array:
+    """As Arrow has them, by their buffer: ``pyarrow.array`` imports pandas where that is installed."""
+    import pyarrow as pa
+
+    whole = np.ascontiguousarray(places, dtype=np.int64)
+    return pa.Array.from_buffers(pa.int64(), len(whole), [None, pa.py_buffer(whole)])
+
+
+def _places(ids: pa.ChunkedArray, places: Mapping[str, int]) -> NDArray[np.int64]:
+    """The place of each row by its text, -1 for one that has none."""
     import pyarrow as pa
 
     if not len(ids):
@@ -138,6 +173,5 @@ def _places(ids: pa.ChunkedArray, places: dict[str, int]) -> NDArray[np.int64]:
     parts = []
     for chunk in ids.chunks:
         known = np.array([places.get(key, -1) for key in chunk.dictionary.to_pylist()], dtype=np.int64)
-        codes = chunk.indices.to_numpy(zero_copy_only=False)
-        parts.append(known[codes] if len(known) else np.zeros(0, dtype=np.int64))
+        parts.append(known[_numbers(chunk.indices)] if len(known) else np.zeros(0, dtype=np.int64))
     return np.concatenate(parts)

@@ -28,7 +28,9 @@ _STEPS = (LONGEST, 10_000, 5_000, 2_000, 1_000, 500)
 _BEGINNING, _END = 0.6, 0.1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(
+    slots=True, kw_only=True
+)  # not frozen, as a site has millions of them: that takes three times as long
 class Text:
     """A text, or where it is long its beginning and end; ``left_out`` characters are between, and all of it is at
     ``path``. ``shared`` is the number of the page's beginning that comes before, 0 for none."""
@@ -49,6 +51,7 @@ class Texts:
         found = shared_beginnings(row["prompt"] for row in requests if row["prompt"])
         self.beginnings = list(found.values())
         self._numbers = {head: n for n, head in enumerate(found, 1)}
+        self._cut = {text: self._before(text) for text in {row["prompt"] or "" for row in requests}}
         self._longest = _longest(self._sizes(details, requests))
         asked = sum(row["tokens"] is not None for row in requests)
         self.tokens = max(20, TOKENS // asked) if asked else 0
@@ -61,17 +64,16 @@ class Texts:
         sizes = [len(row["input"] or "") for row in rows] + [len(row["output"] or "") for row in samples]
         sizes += [len(row["completion"] or "") for row in requests]
         return sizes + [
-            len(row["prompt"]) - len(self._before(row["prompt"])[1])
-            if row["prompt"]
-            else len(row["messages"] or "")
+            len(self._cut[row["prompt"]][1]) if row["prompt"] else len(row["messages"] or "")
             for row in requests
         ]
 
     def _before(self, text: str) -> tuple[int, str]:
+        """The number of what a text begins with, and the rest of it."""
         number = self._numbers.get(text[:LEAST], 0)
         if number and text.startswith(self.beginnings[number - 1]):
-            return number, self.beginnings[number - 1]
-        return 0, ""
+            return number, text[len(self.beginnings[number - 1]) :]
+        return 0, text
 
     def shown(self, text: str, name: str) -> Text:
         """``name`` is that of the file with all of it, where it is shown in part."""
@@ -81,15 +83,14 @@ class Texts:
 
     def prompt(self, text: str, name: str) -> Text:
         """A text that may begin as others do."""
-        number, before = self._before(text)
-        rest = text[len(before) :]
+        number, rest = self._cut[text]
         if len(rest) <= self._longest:
             return Text(beginning=rest, shared=number)
         return self._in_part(text, rest, name, number)
 
     def shows(self, prompt: str, part: str) -> bool:
         """Whether ``part`` is seen, once, where ``prompt`` is shown."""
-        rest = prompt[len(self._before(prompt)[1]) :]
+        _, rest = self._cut[prompt]
         return len(rest) <= self._longest and rest.count(part) == 1
 
     def _in_part(self, text: str, rest: str, name: str, shared: int) -> Text:

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from browsing import axe
 from pool_world import Hub, Machine, pool_hub
 
 from commonweal.app import FirstKeys
@@ -289,7 +290,9 @@ def test_every_page_fits_and_says_nothing_wrong(
                 if name == "job":
                     reader.until(lambda: reader.curve() >= 11)
                 assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+                assert not axe(page), name
             else:
+                assert page.locator("noscript").count() == (name not in ("rounds", "yours")), name
                 assert page.locator("main").bounding_box()["width"] <= width, name
                 if name == "job":
                     assert page.locator("live-curve svg polyline").count() == 5

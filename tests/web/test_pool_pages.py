@@ -141,7 +141,7 @@ def page(pages: PoolPages, path: str, kind: type[P]) -> P:
 
 
 def html(pages: PoolPages, path: str) -> str:
-    return render(pages.page(path), PLACES).decode()
+    return render(pages.page(path), PLACES, NOW).decode()
 
 
 def test_the_pool_says_who_is_here_what_waits_and_how_fast_it_goes(
@@ -318,7 +318,7 @@ def test_the_parts_that_are_told_are_those_of_the_page(pages: PoolPages, databas
         "pool/jobs/page-1.html",
     ):
         found = pages.page(path)
-        whole = render(found, PLACES).decode()
+        whole = render(found, PLACES, NOW).decode()
         told = parts(found)
         assert told, path
         assert sorted(re.findall(r'<live-part data-part="(\w+)"', whole)) == sorted(told), path

@@ -28,6 +28,7 @@ from commonweal.serve.community.settings import CommunitySettings
 from commonweal.serve.tuning.trainer import Trainer
 from commonweal.train.job import Scorer, job_factory
 from commonweal.train.spec import KIND, JobSpec
+from commonweal.web.pool import addresses
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +160,9 @@ def _announce(url: str, keys: FirstKeys | None, *, json: bool) -> None:
         told = {"admin_key": keys.admin, "join_token": keys.join} if keys else {}
         console.print_json_line({"url": url, "version": __version__, **told})
         return
-    console.out.print(f"Commonweal hub {__version__} on {url}")
+    console.out.print(
+        f"Commonweal hub {__version__} on {url}\nIts pages, for a browser: {url}/{addresses.OVERVIEW}"
+    )
     if keys is None:
         return
     console.out.print(

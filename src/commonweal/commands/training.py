@@ -23,6 +23,7 @@ from commonweal.train.export import export_model
 from commonweal.train.prepare import PreparedJob, Put, prepare_job
 from commonweal.train.replica import Get
 from commonweal.train.spec import KIND
+from commonweal.web.pool import addresses
 
 MARGIN = 1.1
 
@@ -51,7 +52,8 @@ def submit(
     else:
         console.out.print(
             f"job {view.id}: {console.count(prepared.parameters)} parameters,\n"
-            f"{console.count(prepared.tokens)} tokens of text, at most {shown(budget)} credits"
+            f"{console.count(prepared.tokens)} tokens of text, at most {shown(budget)} credits\n"
+            f"its page: {console.safe(client.url)}/{addresses.job(view.id)}"
         )
     return view
 

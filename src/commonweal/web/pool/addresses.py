@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from commonweal.pool.public import Which
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from commonweal.pool.public import Which
 
 OVERVIEW = "pool/index.html"
 JOIN = "pool/join.html"

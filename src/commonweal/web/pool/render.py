@@ -28,9 +28,10 @@ _ENVIRONMENT.filters["summary"] = summary
 _ENVIRONMENT.globals["news"] = addresses.news
 
 
-def render(page: Page, places: Sequence[Link]) -> bytes:
+def render(page: Page, places: Sequence[Link], now: float) -> bytes:
+    """The page as it was made at ``now``."""
     template = _ENVIRONMENT.get_template(page.template)
-    return template.render(**_variables(page), places=places).encode("utf-8", "replace")
+    return template.render(**_variables(page), places=places, now=now).encode("utf-8", "replace")
 
 
 def parts(page: Page) -> Mapping[str, str]:

@@ -56,7 +56,7 @@ def router_of_pool(database: Database, clock: Clock, places: Sequence[Link]) -> 
         found = pages.page(f"pool/{name}.html")
         if isinstance(found, JoinPage):
             found = replace(found, hub=str(request.base_url).rstrip("/"))
-        return Response(render(found, places), media_type=HTML, headers=HEADERS)
+        return Response(render(found, places, clock.now()), media_type=HTML, headers=HEADERS)
 
     @router.get("/pool/{name:path}.events")
     async def news(

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 import hub_records
 from commonweal.core.blobs import Blobs
+from commonweal.core.clock import ManualClock
 from commonweal.core.database import Database
 from commonweal.core.errors import NotFound
 from commonweal.labels.facts import Base, Fact, Facts, Label, Record, not_applicable, told
@@ -19,8 +20,9 @@ from commonweal.labels.inheritance import inherit
 from commonweal.labels.json_form import from_json, schema, to_json
 from commonweal.labels.records import records_of
 from commonweal.labels.score import score
-from commonweal.labels.serving import HubLabels
+from commonweal.labels.serving import KEPT_SECONDS, HubLabels
 from commonweal.pool.schema import jobs as pool_jobs
+from commonweal.serve import catalogue
 from commonweal.serve.community.building import BuildOptions, build
 from commonweal.serve.community.evidence import Evidence, Said
 from commonweal.serve.community.parts import Community
@@ -207,3 +209,19 @@ def test_what_is_the_bases_own_is_shown_with_its_label() -> None:
     made = inherit(alone(), alone(told("model.architecture", "llama", RECORD))).fact("model.architecture")
     assert (made.text, made.whole) == ("of b: llama", True)
     assert made.records == (Record(kind="label", id="b", address="/b"),)
+
+
+def test_a_label_is_kept_for_a_while_but_not_the_right_to_see_it(database: Database, promoted: str) -> None:
+    clock = ManualClock(1e9)
+    labels = HubLabels(database, clock=clock)
+    before = labels.label("stdlib-1m")
+    with database.transaction() as connection:
+        connection.execute(sa.update(pool_jobs).values(spec={"version": 7}))
+    assert labels.label("stdlib-1m") is before
+    clock.sleep(KEPT_SECONDS + 1)
+    after = labels.label("stdlib-1m")
+    assert after is not None
+    assert after.fact("compute.tokens").status == "not_disclosed"
+    with database.transaction() as connection:
+        catalogue.retire(connection, "stdlib-1m", "operator", 1e9)
+    assert labels.label("stdlib-1m") is None

@@ -158,7 +158,7 @@ def _tuning(found: ModelRecords, watts: float) -> Iterator[Fact]:
 
 
 def _operations(found: ModelRecords, training: Training) -> Iterator[Fact]:
-    lora = training.spec.train_settings().model.lora is not None
+    lora = training.settings.model.lora is not None
     factor, words = (4, "4 x") if lora else (6, "6 x")
     tokens = training.rounds[-1].record.tokens if training.rounds else 0
     number = factor * found.model.parameters * tokens
@@ -293,8 +293,7 @@ def _release(found: ModelRecords) -> Iterator[Fact]:
         record,
         value=model.identity,
     )
-    if changes := _changes(found):
-        yield changes
+    yield _changes(found)
     yield told(
         "accountability.feedback",
         "thumbs, better answers and comments on the page /chat, and /v1/community/",
@@ -302,12 +301,14 @@ def _release(found: ModelRecords) -> Iterator[Fact]:
     )
 
 
-def _changes(found: ModelRecords) -> Fact | None:
+def _changes(found: ModelRecords) -> Fact:
     """The promotions of its own name, or those that made it the latest of another."""
     name = found.model.name
     own = [(name, one) for one in found.versions] or list(found.latest_of)
     if not own:
-        return None
+        return not_applicable(
+            "accountability.changes", "no other version was promoted in its place", catalogue_record(found)
+        )
     lines = [f"{moment(one.at)}: {of}{LATEST} became {one.model}" for of, one in own[:5]]
     more = f" and {len(own) - 5} more" if len(own) > 5 else ""
     records = [

@@ -13,7 +13,6 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from commonweal.core.errors import CommonwealError
-from commonweal.core.hashing import record_hash
 from commonweal.labels.facts import Fact, Record, not_applicable, told
 from commonweal.labels.records import Training, member_names
 from commonweal.labels.wording import (
@@ -60,7 +59,7 @@ def records_for(training: Training) -> dict[str, Record]:
         "rounds": Record(kind="rounds", id=job, hash=training.rounds_hash, address=f"{where}/rounds"),
         "books": Record(kind="books", id=job, hash=training.books_hash, address="/pool/v1/credits/export"),
         "data": Record(kind="data", id=job, hash=str(provenance.get("hash", "")), address=where),
-        "machines": Record(kind="machines", id=job, hash=machines_hash(training), address="/pool/v1/members"),
+        "machines": Record(kind="machines", id=job, hash=training.machines_hash, address="/pool/v1/members"),
     }
 
 
@@ -72,10 +71,6 @@ def state_named(training: Training) -> str:
 def weights_record(training: Training) -> Record:
     """That a model's weights are the state that the rounds led to: proved by the weights alone."""
     return Record(kind="weights", id=training.job, hash=state_named(training))
-
-
-def machines_hash(training: Training) -> str:
-    return record_hash({name: dict(told) for name, told in sorted(training.machines.items())})
 
 
 def _model(training: Training) -> Iterator[Fact]:
@@ -101,7 +96,7 @@ def _network(training: Training) -> Iterator[Fact]:
 
 
 def _built_from(training: Training) -> Iterator[Fact]:
-    record, settings = records_for(training)["job"], training.spec.train_settings().model
+    record, settings = records_for(training)["job"], training.settings.model
     number = training.spec.parameters
     if settings.lora is None:
         yield told("model.size", f"{rounded(number)} ({number:,})", record, value=number)
@@ -299,7 +294,7 @@ def _paid(training: Training) -> Iterator[Fact]:
 
 def _operations(training: Training, record: Record) -> Fact:
     tokens, parameters = training.rounds[-1].record.tokens, training.spec.parameters
-    if training.spec.train_settings().model.lora is not None:
+    if training.settings.model.lora is not None:
         return Fact(key="compute.operations")  # who knows the base's size says it
     return told(
         "compute.operations",
@@ -353,7 +348,7 @@ def _method(training: Training) -> Iterator[Fact]:
 
 def _staged(training: Training) -> Iterator[Fact]:
     """Of a job on text: its one stage, and that it knows nothing of instructions."""
-    records, settings = records_for(training), training.spec.train_settings()
+    records, settings = records_for(training), training.settings
     job, rounds = records["job"], records["rounds"]
     if settings.model.checkpoint is None:
         yield told("method.dependencies", "nothing besides data, machines and code", job)
@@ -372,7 +367,7 @@ def _staged(training: Training) -> Iterator[Fact]:
 
 
 def _set(training: Training) -> Iterator[Fact]:
-    settings = training.spec.train_settings()
+    settings = training.settings
     train, meet = settings.train, settings.rounds
     yield told(
         "method.settings",
@@ -385,7 +380,7 @@ def _set(training: Training) -> Iterator[Fact]:
 
 def _checked(training: Training) -> Iterator[Fact]:
     records = records_for(training)
-    scored = training.spec.train_settings().checks.score
+    scored = training.settings.checks.score
     refused = sum(m.verdict != "ok" for one in training.rounds for m in one.record.members)
     handed = sum(len(one.record.members) for one in training.rounds)
     how = "scored on held-out text and clipped" if scored else "clipped by its size"

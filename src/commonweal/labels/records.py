@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -32,6 +33,7 @@ from commonweal.serve.schema import promotions
 from commonweal.serve.tuning import jobs as tuning_jobs
 from commonweal.serve.tuning.jobs import TuningJob
 from commonweal.serve.tuning.schema import tuning_checkpoints
+from commonweal.train.config import TrainSettings
 from commonweal.train.record import RoundRecord
 from commonweal.train.spec import KIND, JobSpec
 from commonweal.train.state import TrainState
@@ -59,12 +61,13 @@ class Payment:
     microcredits: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Training:
-    """A job of the pool that trained weights. ``machines`` is what each member's machine told of itself, and its
-    owner; ``payments``
-    is None where the books were not read. ``word`` says who claims that this job made the model, ``weights`` which of
-    its states the model is said to be."""
+    """A job of the pool that trained weights. Has no slots: hashes of thousands of rounds are reckoned once.
+
+    ``machines`` is what each member's machine told of itself, and its owner; ``payments`` is None where the books were
+    not read. ``word`` says who claims that this job made the model, ``weights`` which of its states the model is said
+    to be."""
 
     job: str
     name: str
@@ -93,17 +96,26 @@ class Training:
         """Whether nothing more is learned: before that members must not know what they are scored on."""
         return self.status not in ("running", "paused")
 
-    @property
+    @cached_property
     def rounds_hash(self) -> str:
         """Of all round records, in their order."""
         return rounds_hash(self.rounds)
 
-    @property
+    @cached_property
     def books_hash(self) -> str:
         """Of the hashes of the journals that paid, in the order of the rounds; "" where the books were not read."""
         return "" if self.payments is None else books_hash(self.payments)
 
-    @property
+    @cached_property
+    def settings(self) -> TrainSettings:
+        """Raises ConfigError for those of another release."""
+        return self.spec.train_settings()
+
+    @cached_property
+    def machines_hash(self) -> str:
+        return record_hash({name: dict(told) for name, told in sorted(self.machines.items())})
+
+    @cached_property
     def spec_hash(self) -> str:
         """Of what anybody may know of the specification."""
         return record_hash(public_spec(self.spec.to_json()))

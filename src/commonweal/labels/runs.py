@@ -128,7 +128,7 @@ def _energy(found: Sequence[Evaluation]) -> Fact:
     """What the answers took where that was measured; else why it was not."""
     measured = [one for one in found if one.joules is not None]
     if not measured:
-        return Fact(key="evaluation.energy", missing=found[0].energy)
+        return Fact(key="evaluation.energy", missing=found[0].energy.removeprefix("not measured: "))
     whole = sum(one.joules or 0.0 for one in measured)
     return told(
         "evaluation.energy",

@@ -1,11 +1,15 @@
-"""The labels of the models that a hub serves, made anew from its records each time that one is asked for."""
+"""The labels of the models that a hub serves, made of its records when they are asked for, and kept for a while: a long
+job has many rounds to be read. Whether somebody may use a model is looked up each time."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
+from commonweal.core.clock import Clock, SystemClock
 from commonweal.core.database import Database
 from commonweal.core.errors import NotFound
 from commonweal.evals.summary.runs import SavedRun
@@ -14,9 +18,13 @@ from commonweal.labels.from_hub import from_hub
 from commonweal.labels.json_form import to_json
 from commonweal.labels.records import records_of
 from commonweal.labels.runs import with_runs
+from commonweal.serve import catalogue
 
 RunsOf = Callable[[str], Sequence[SavedRun]]
 """The runs of a model that the hub shows."""
+
+KEPT_SECONDS = 30.0
+_MOST_KEPT = 256
 
 STRANGER = ""
 """An account that has nothing of its own: it sees what is public."""
@@ -28,6 +36,9 @@ class HubLabels:
 
     database: Database
     runs_of: RunsOf | None = None
+    clock: Clock = field(default_factory=SystemClock)
+    _kept: OrderedDict[tuple[str, str], tuple[float, Label]] = field(default_factory=OrderedDict)
+    _lock: Lock = field(default_factory=Lock)
 
     def label(self, model: str) -> Label | None:
         """The label of a public model, without evaluations; None for another name."""
@@ -42,5 +53,17 @@ class HubLabels:
         return to_json(label if self.runs_of is None else with_runs(label, self.runs_of(label.model)))
 
     def _label(self, model: str, account: str) -> Label:
+        now = self.clock.now()
         with self.database.transaction() as connection:
-            return from_hub(records_of(connection, model, account))
+            key = catalogue.find(connection, model, account).name, account
+            with self._lock:
+                until, kept = self._kept.get(key, (0.0, None))
+            if kept is not None and now < until:
+                return kept
+            made = from_hub(records_of(connection, key[0], account))
+        with self._lock:
+            self._kept[key] = now + KEPT_SECONDS, made
+            self._kept.move_to_end(key)
+            while len(self._kept) > _MOST_KEPT:
+                self._kept.popitem(last=False)
+        return made

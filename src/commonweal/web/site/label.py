@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol
 from commonweal.core.errors import ConfigError, NotFound
 from commonweal.evals.aspects import ASPECTS, AspectCell
 from commonweal.labels.card import card, word_of
-from commonweal.labels.facts import Evaluation, Fact, Label, Record
+from commonweal.labels.facts import Evaluation, Fact, Label, Record, all_records
 from commonweal.labels.folder import read_any
 from commonweal.labels.from_toml import named
 from commonweal.labels.json_form import INDEX, dumps
@@ -69,8 +69,10 @@ def read_labels(folder: Path) -> SavedLabels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A record, and where it can be read: a page of this site, another address, or nowhere ("")."""
+    """A record, its number on the page, and where it can be read: a page of this site, another address, or nowhere
+    ("")."""
 
+    number: int
     record: Record
     page: str = ""
     address: str = ""
@@ -117,6 +119,7 @@ class LabelPage(Page):
     base: Link | None
     groups: Sequence[Group]
     box: Sequence[tuple[str, Sequence[Row]]]
+    records: Sequence[Source]
     runs: Sequence[RunRow]
     aspects: Sequence[str]
     measured: Mapping[str, int]
@@ -164,7 +167,11 @@ _JSON, _TEXT = "application/json", "text/markdown; charset=utf-8"
 
 def page_of(label: Label, *, site: Site | None = None) -> LabelPage:
     """The context of a label; links lead to pages of ``site``, where there is one."""
-    rows = {question.key: _row(label, label.fact(question.key), site) for question in QUESTIONS}
+    records = {
+        record: _source(label, number, record, site)
+        for number, record in enumerate(all_records(label.facts), 1)
+    }
+    rows = {question.key: _row(label.fact(question.key), records) for question in QUESTIONS}
     groups = [
         Group(
             key=section,
@@ -187,6 +194,7 @@ def page_of(label: Label, *, site: Site | None = None) -> LabelPage:
         base=_base(label, site),
         groups=groups,
         box=[(title, [rows[key] for key in keys]) for title, keys in _BOX],
+        records=list(records.values()),
         runs=[_run(label, one, site) for one in label.evaluations],
         aspects=ASPECTS,
         measured={
@@ -210,7 +218,7 @@ def standing_alone(label: Label) -> str:
     return text
 
 
-def _row(label: Label, fact: Fact, site: Site | None) -> Row:
+def _row(fact: Fact, records: Mapping[Record, Source]) -> Row:
     question = BY_KEY[fact.key]
     return Row(
         key=fact.key,
@@ -218,19 +226,19 @@ def _row(label: Label, fact: Fact, site: Site | None) -> Row:
         asks=question.asks,
         word=word_of(fact),
         fact=fact,
-        sources=[_source(label, record, site) for record in fact.records],
+        sources=[records[record] for record in fact.records],
     )
 
 
-def _source(label: Label, record: Record, site: Site | None) -> Source:
+def _source(label: Label, number: int, record: Record, site: Site | None) -> Source:
     if site is not None:
         if record.kind == "run" and (label.model, record.id) in site.by_place:
-            return Source(record=record, page=addresses.run(label.model, record.id))
+            return Source(number=number, record=record, page=addresses.run(label.model, record.id))
         if record.kind == "label" and record.id in site.every_model():
-            return Source(record=record, page=addresses.label(record.id))
+            return Source(number=number, record=record, page=addresses.label(record.id))
     if record.address.startswith(("https://", "http://")):
-        return Source(record=record, address=record.address)
-    return Source(record=record)
+        return Source(number=number, record=record, address=record.address)
+    return Source(number=number, record=record)
 
 
 def _base(label: Label, site: Site | None) -> Link | None:

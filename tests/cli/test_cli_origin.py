@@ -63,7 +63,7 @@ def view() -> JobView:
 
 
 def test_a_trained_model_is_published_with_the_job_that_made_it(folder: Path) -> None:
-    origin.leave(folder, view())
+    (folder / origin.NOTE).write_bytes(origin.note(view()))
     assert publish(folder) == {"job": JOB, "state": STATE, "step": 40}
 
 

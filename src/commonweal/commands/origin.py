@@ -14,10 +14,10 @@ NOTE = "commonweal.json"
 _LARGEST = 65_536
 
 
-def leave(folder: Path, view: wire.JobView) -> None:
-    """Say in ``folder`` that its model has the latest weights of a job."""
-    note = {"job": view.id, "state": view.state["theta"], "step": view.state["step"]}
-    (folder / NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+def note(view: wire.JobView) -> bytes:
+    """What the note in the folder of a model with the latest weights of a job says."""
+    told = {"job": view.id, "state": view.state["theta"], "step": view.state["step"]}
+    return (json.dumps(told, indent=1) + "\n").encode()
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -28,8 +28,8 @@ def read(folder: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > _LARGEST:
             raise ValueError("it is too large")
-        note = json.loads(file.read_text(encoding="utf-8"))
-        job, state, step = (note[name] for name in ("job", "state", "step"))
+        found = json.loads(file.read_text(encoding="utf-8"))
+        job, state, step = (found[name] for name in ("job", "state", "step"))
         if not (isinstance(job, str) and isinstance(state, str) and type(step) is int):
             raise ValueError("job, state and step are two texts and a number")
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:

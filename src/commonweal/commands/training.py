@@ -114,11 +114,10 @@ def _save(client: PoolClient, view: wire.JobView, out: Path, *, merge: bool, jso
             merge=merge,
             beside=records_beside(client, view, get),
         )
-        origin.leave(out, view)
 
 
 def records_beside(client: PoolClient, view: wire.JobView, get: Get) -> dict[str, bytes]:
-    """What the hub wrote down of the job, its label and its card: to lie beside the weights."""
+    """What the hub wrote down of the job, its label, its card, and the note of the job: to lie beside the weights."""
     machines = {member.id: {**member.platform, "owner": member.owner} for member in client.members()}
     rounds = [one for one in client.rounds(view.id) if one.number < view.rounds]
     worked = set(member_names(training(view, rounds).rounds))
@@ -129,7 +128,7 @@ def records_beside(client: PoolClient, view: wire.JobView, get: Get) -> dict[str
         layout=loads(get(BlobHash(view.spec["worker"])))["layout"],
         machines={name: told for name, told in machines.items() if name in worked},
     )
-    return beside(records, view.name)
+    return {**beside(records, view.name), origin.NOTE: origin.note(view)}
 
 
 def _check_writable(out: Path) -> None:

@@ -73,6 +73,9 @@ class FilesEvidence:
         return self.fresh
 
     def prove(self, record: Record) -> Proof:
+        return _as_far_as_read(self._prove, record)
+
+    def _prove(self, record: Record) -> Proof:
         match record.kind:
             case "run":
                 return prove_run(record, self.runs)
@@ -157,15 +160,10 @@ class HubEvidence:
             "promotion": self._promotion,
             "tuning": self._tuning,
         }
-        try:
-            if record.kind == "data" and not record.id.startswith("job_"):
-                return self._file(record)
-            way = ways.get(record.kind)
-            return way(record) if way else prove_training(record, self._training(record.id))
-        except DataError as error:
-            return Proof(outcome="wrong", why=error.message)
-        except CommonwealError as error:
-            return _unknown(error.message)
+        if record.kind == "data" and not record.id.startswith("job_"):
+            return _as_far_as_read(self._file, record)
+        way = ways.get(record.kind, lambda one: prove_training(one, self._training(one.id)))
+        return _as_far_as_read(way, record)
 
     def _get(self, path: str) -> Any:
         if path not in self._kept:
@@ -333,8 +331,8 @@ def prove_data(record: Record, found: Training) -> Proof:
     if told_of.get("kind") == "examples":
         made = record_hash({name: value for name, value in told_of.items() if name != "hash"})
         return _equal(made, record.hash, "the data's record was changed")
-    if not told_of["held_out"]["shards"]:
-        return _unknown("what is held out is not told while the job goes on")
+    if not (told_of.get("held_out") or {}).get("shards"):
+        return _unknown("what is held out is not told, and the record's hash is over that too")
     Provenance.from_json(told_of)
     return _texts(told_of)
 
@@ -359,6 +357,19 @@ def prove_run(record: Record, runs: Sequence[SavedRun]) -> Proof:
     if any(run_hash(run) == record.hash for run in mine):
         return HOLDS
     return Proof(outcome="wrong", why=f"the run {record.id} has other numbers")
+
+
+def _as_far_as_read(prove: Callable[[Record], Proof], record: Record) -> Proof:
+    """A record that is damaged is wrong; one that cannot be reached, or is of a form that nobody knows here, proves
+    nothing."""
+    try:
+        return prove(record)
+    except DataError as error:
+        return Proof(outcome="wrong", why=error.message)
+    except CommonwealError as error:
+        return _unknown(error.message)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        return _unknown(f"the record has another form than known here: {type(error).__name__}")
 
 
 def _word(record: Record) -> Proof:

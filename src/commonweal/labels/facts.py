@@ -6,10 +6,11 @@ nobody told is there as 'not disclosed'; a fact that is told names a record or s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from commonweal.core.errors import CommonwealError
 from commonweal.evals.aspects import Aspect, AspectCell
 from commonweal.labels.questions import QUESTIONS
 
@@ -152,6 +153,16 @@ def told(
 def not_applicable(key: str, text: str, *records: Record) -> Fact:
     """A question that this model does not have; ``text`` says why."""
     return Fact(key=key, status="not_applicable", text=text, records=records)
+
+
+def as_far_as_told(*parts: Iterable[Fact]) -> Iterator[Fact]:
+    """The facts of each part, as far as its record has what they are made of: a specification is whatever its submitter
+    sent, and a part that cannot be read must not cost the others."""
+    for part in parts:
+        try:
+            yield from part
+        except (CommonwealError, LookupError, TypeError, ValueError, AttributeError):
+            continue
 
 
 @dataclass(slots=True)

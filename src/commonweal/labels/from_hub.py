@@ -11,10 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from commonweal.core.hashing import record_hash
-from commonweal.labels.facts import Base, Fact, Facts, Label, Record, not_applicable, told
+from commonweal.labels.facts import Base, Fact, Facts, Label, Record, as_far_as_told, not_applicable, told
 from commonweal.labels.from_training import (
     ASSUMED_WATTS,
-    as_far_as_told,
     compute_facts,
     records_for,
     training_facts,

@@ -8,12 +8,11 @@ Energy is not measured by members: it is estimated from the hours that their mac
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import PurePosixPath
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from commonweal.core.errors import CommonwealError
-from commonweal.labels.facts import Fact, Record, not_applicable, told
+from commonweal.labels.facts import Fact, Record, as_far_as_told, not_applicable, told
+from commonweal.labels.from_data import data_facts, is_text
 from commonweal.labels.records import Training, member_names
 from commonweal.labels.wording import (
     counted,
@@ -23,31 +22,20 @@ from commonweal.labels.wording import (
     lasted,
     power_of_ten,
     rounded,
+    short,
 )
 from commonweal.ledger.amounts import shown
 
 ASSUMED_WATTS = 100.0
 """What a machine at work is taken to need: a desktop PC with its processor busy takes some 60 to 150 W."""
 
-_FILES = ("stdlib", "files", "dataset")
-
 
 def training_facts(training: Training, *, watts: float = ASSUMED_WATTS) -> Iterator[Fact]:
     """All that the job itself says. Of a job on examples the data are those of its last stage."""
     yield from _model(training)
-    yield from data_facts(training)
+    yield from data_facts(training.spec.provenance, records_for(training)["data"])
     yield from compute_facts(training, watts=watts)
     yield from _method(training)
-
-
-def as_far_as_told(*parts: Iterable[Fact]) -> Iterator[Fact]:
-    """The facts of each part, as far as its record has what they are made of: a specification is whatever its submitter
-    sent, and a part that cannot be read must not cost the others."""
-    for part in parts:
-        try:
-            yield from part
-        except (CommonwealError, LookupError, TypeError, ValueError, AttributeError):
-            continue
 
 
 def records_for(training: Training) -> dict[str, Record]:
@@ -120,116 +108,8 @@ def _shape(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _architecture(config: Mapping[str, Any]) -> str:
     sizes = [f"{config[name]:,} {word}" for name, word in _SIZES if isinstance(config.get(name), int)]
-    family = _short(config["model_type"])
+    family = short(config["model_type"])
     return f"{family}: {', '.join(sizes)}" if sizes else family
-
-
-def data_facts(training: Training) -> Iterator[Fact]:
-    """Of texts: sources, sizes, licences and hashes. (Examples are told of by the fine-tuning job.)"""
-    told_of, record = training.spec.provenance, records_for(training)["data"]
-    if told_of.get("kind") not in _FILES:
-        return
-    yield from as_far_as_told(
-        _sources(told_of, record),
-        _sizes("data.size", told_of.get("train"), record),
-        _hashes(told_of, record),
-        _tokenizer(told_of, record),
-        _sizes("data.held_out", told_of.get("held_out"), record),
-        _treated(record),
-    )
-
-
-def _sources(told_of: Mapping[str, Any], record: Record) -> Iterator[Fact]:
-    yield told("data.sources", _source(told_of), record, value=_source_value(told_of))
-    if told_of.get("licence"):
-        how = "" if told_of["kind"] == "stdlib" else "the word of who submitted the job"
-        yield told("data.licences", _short(told_of["licence"]), record, method=how)
-    if access := _access(told_of):
-        yield told("data.access", access, record)
-
-
-def _sizes(key: str, counts: Any, record: Record) -> Iterator[Fact]:
-    numbers = {name: int(counts[name]) for name in ("tokens", "documents", "text_bytes")}
-    yield told(
-        key,
-        f"{numbers['tokens']:,} tokens: {counted(numbers['documents'], 'document')}, "
-        f"{data_size(numbers['text_bytes'])} of text",
-        record,
-        value=numbers,
-    )
-
-
-def _treated(record: Record) -> Iterator[Fact]:
-    """What preparing does to text, which is little; of what was done before there is no record."""
-    before = "what was done to the texts before they came here"
-    yield told(
-        "data.curation",
-        "here nothing was taken out or changed: texts were cut into tokens",
-        record,
-        missing=before,
-        method="all that preparing does to text",
-    )
-    yield told("data.harmful", "no filter was run here", record, missing=before)
-    yield told("data.privacy", "nothing was done here", record, missing=before)
-
-
-def _short(text: Any) -> str:
-    return str(text)[:400]
-
-
-def _place(location: Any) -> str:
-    """Where a source lies, as it was named; of an absolute path only the end: the rest is its submitter's machine."""
-    path = PurePosixPath(str(location))
-    return _short("/".join(path.parts[-2:]) if path.is_absolute() else location)
-
-
-def _source(told_of: Mapping[str, Any]) -> str:
-    kind, place = told_of["kind"], _place(told_of.get("location", ""))
-    if kind == "stdlib":
-        return "the standard library of Python, without its tests"
-    if kind == "files":
-        return f"files: {place}"
-    parts = [place, *(_short(told_of[name]) for name in ("config", "split", "revision") if told_of.get(name))]
-    return "data set: " + ", ".join(parts)
-
-
-def _source_value(told_of: Mapping[str, Any]) -> list[dict[str, str]]:
-    names = ("kind", "config", "split", "revision") if told_of["kind"] == "dataset" else ("kind",)
-    found = {name: _short(told_of[name]) for name in names if told_of.get(name)}
-    return [found | ({"location": _place(told_of["location"])} if told_of.get("location") else {})]
-
-
-def _hashes(told_of: Mapping[str, Any], record: Record) -> Iterator[Fact]:
-    shards = [str(shard) for shard in told_of["train"].get("shards", ())]
-    found = {
-        "provenance": str(told_of["hash"]),
-        "content": str(told_of.get("content") or ""),
-        "tokenizer": str(told_of.get("tokenizer_hash") or ""),
-        "shards": shards,
-    }
-    where, named = ("the source's files", found["content"]) if found["content"] else ("the tokens", shards[0])
-    more = f"; {counted(len(shards), 'shard')} of tokens" if shards else ""
-    yield told("data.hashes", f"{where}: {str(named)[:16]}...{more}", record, value=found)
-
-
-def _access(told_of: Mapping[str, Any]) -> str:
-    if told_of["kind"] == "stdlib":
-        return "it comes with every Python; the hash says which"
-    if told_of["kind"] == "dataset" and not told_of.get("content"):
-        return _short(f"https://huggingface.co/datasets/{told_of['location']}")
-    return ""
-
-
-def _tokenizer(told_of: Mapping[str, Any], record: Record) -> Iterator[Fact]:
-    kinds = {"train": "trained on the same texts", "bytes": "bytes"}
-    kind, entries = str(told_of["tokenizer_kind"]), int(told_of["vocab_size"])
-    named = kinds.get(kind) or _short(told_of.get("tokenizer_name", ""))
-    yield told(
-        "data.tokenizer",
-        f"{named}, {entries:,} entries",
-        record,
-        value={"kind": kind, "entries": entries},
-    )
 
 
 def compute_facts(training: Training, *, watts: float = ASSUMED_WATTS) -> Iterator[Fact]:
@@ -352,7 +232,7 @@ def _staged(training: Training) -> Iterator[Fact]:
     job, rounds = records["job"], records["rounds"]
     if settings.model.checkpoint is None:
         yield told("method.dependencies", "nothing besides data, machines and code", job)
-    if training.spec.provenance.get("kind") not in _FILES:
+    if not is_text(training.spec.provenance):
         return
     begun = f"further training of {settings.model.checkpoint}" if settings.model.checkpoint else "training"
     stage = f"one: {begun} on text, in {counted(len(training.rounds), 'round')} over the pool"
@@ -404,7 +284,7 @@ def _result(training: Training) -> Iterator[Fact]:
     record, found = records_for(training)["rounds"], _measured(training)
     losses = [one.record.loss for one in training.rounds if one.record.loss is not None]
     if len(found) > 1:
-        unit = "bits a byte" if training.spec.provenance.get("kind") in _FILES else "bits"
+        unit = "bits a byte" if is_text(training.spec.provenance) else "bits"
         said = f"on held-out data {found[0]:.3f} {unit} before and {found[-1]:.3f} after"
         value = {"before": found[0], "after": found[-1], "unit": unit}
         yield told("method.result", said, record, value=value)
@@ -414,6 +294,6 @@ def _result(training: Training) -> Iterator[Fact]:
 
 def _frameworks(training: Training, record: Record) -> Iterator[Fact]:
     libraries = training.spec.provenance.get("libraries") or {}
-    kept = {_short(name)[:40]: _short(version)[:40] for name, version in sorted(libraries.items())[:12]}
+    kept = {short(name)[:40]: short(version)[:40] for name, version in sorted(libraries.items())[:12]}
     named = "".join(f", {name} {version}" for name, version in kept.items())
     yield told("method.frameworks", f"PyTorch, transformers{named}", record, value=kept or None)

@@ -84,3 +84,8 @@ def counted(number: int, one: str, many: str = "") -> str:
     ('1 machine', '1,200 machines', '2 bodies')
     """
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def short(text: object) -> str:
+    """The beginning of whatever a stranger sent."""
+    return str(text)[:400]

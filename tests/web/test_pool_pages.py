@@ -21,6 +21,9 @@ from commonweal.core.clock import ManualClock
 from commonweal.core.database import Database
 from commonweal.core.errors import NotFound
 from commonweal.pool.schema import jobs, members, rates, rounds
+from commonweal.serve.billing.schema import usage
+from commonweal.serve.public import Served
+from commonweal.serve.router.schema import hubs
 from commonweal.train.record import MemberRecord
 from commonweal.web.pool.history import Histories
 from commonweal.web.pool.job import JobPage
@@ -159,6 +162,45 @@ def test_the_pool_says_who_is_here_what_waits_and_how_fast_it_goes(
     assert [row.job.text for row in found.running] == ["tiny"]
     assert {row.machine.name for row in found.shown} == {"machine-00000", "machine-00002"}
     assert {row.speed for row in found.shown} == {f"{2 * 256} tokens/s"}
+
+
+def test_what_is_served_is_told_by_machine_and_minute(pages: PoolPages, database: Database) -> None:
+    here = enter_members(database, 4)
+    moment = sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), sa.Double)
+
+    def worker(member: str, running: int = 0, judges: bool = False) -> dict[str, Any]:
+        return {"id": f"w-{member}", "lender": {"member": member}, "judges": judges, "running": running}
+
+    def answer(member: str, number: int, **changes: Any) -> dict[str, Any]:
+        told = {"ask": f"{member}-{number}", "account": "user:hidden-owner", "model": "m", "member": member}
+        told |= {
+            "prompt_tokens": 9,
+            "completion_tokens": 60,
+            "microcredits": 1,
+            "outcome": "done",
+            "at": NOW - 5,
+        }
+        return told | changes
+
+    with database.transaction() as connection:
+        connection.execute(hubs.insert().values(id="one", seen=moment, workers=[worker(here[0], 2)]))
+        more = [worker(here[1], 1), worker("judge", judges=True)]
+        connection.execute(hubs.insert().values(id="two", seen=moment, workers=more))
+        connection.execute(hubs.insert().values(id="gone", seen=moment - 100, workers=[worker(here[2])]))
+        connection.execute(
+            usage.insert(),
+            [
+                answer(here[0], 1),
+                answer(here[1], 1),
+                answer(here[1], 2, at=NOW - 61),
+                answer(here[1], 3, outcome="failed"),
+                answer(here[2], 1),
+            ],
+        )
+    found = page(pages, "pool/index.html", OverviewPage)
+    assert found.served == Served(machines=2, running=3, answers=2, tokens=120)
+    assert found.answered_a_second == 2.0
+    assert "hidden-owner" not in html(pages, "pool/index.html")
 
 
 def test_a_training_that_stands_still_is_not_said_to_go_fast(database: Database) -> None:

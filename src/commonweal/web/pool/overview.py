@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from commonweal.pool import public
+from commonweal.serve.public import MINUTE, Served, served
 from commonweal.train.spec import KIND
 from commonweal.web.pool import addresses
 from commonweal.web.pool.joblist import JobRow, rows
@@ -33,6 +34,8 @@ class OverviewPage(Page):
     leased: int
     submitted: int
     tokens_a_second: float
+    served: Served
+    answered_a_second: float
     shown: Sequence[MachineRow]
     machines_here: Link
     machines_all: Link
@@ -51,6 +54,7 @@ def page(source: Source) -> OverviewPage:
         tokens_a_second(source.histories.of(connection, job.id, job.rounds).points, source.now)
         for job in training
     ]
+    answers = served(connection, source.now)
     shown = public.machines(connection, now=source.now, which="here", first=0, limit=_MACHINES)
     return OverviewPage(
         path=addresses.OVERVIEW,
@@ -65,6 +69,8 @@ def page(source: Source) -> OverviewPage:
         leased=sum(one.leased for one in waiting.values()),
         submitted=sum(one.submitted for one in waiting.values()),
         tokens_a_second=sum(speeds),
+        served=answers,
+        answered_a_second=answers.tokens / MINUTE,
         shown=machine_rows(source, shown),
         machines_here=Link(text="Machines that are here", path=addresses.machines("here", 1)),
         machines_all=Link(text="All machines", path=addresses.machines("all", 1)),

@@ -192,6 +192,18 @@ def test_again_makes_another_answer_and_both_can_be_seen(browser: Browser) -> No
     ]
 
 
+def test_a_small_window_is_not_asked_for_more_than_half_of_it(browser: Browser) -> None:
+    browser.enter()
+    browser.ask("Well?", "Answer of small.")
+    assert browser.hub.desk.asks[-1].request.max_tokens == 256, "of its 512"
+    browser.button("View code").click()
+    browser.expect(browser.page.locator("#snippet")).to_contain_text("max_tokens=256")
+    browser.page.keyboard.press("Escape")
+    browser.page.locator("#model").select_option("large")
+    browser.ask("Well?", "Answer of large.")
+    assert browser.hub.desk.asks[-1].request.max_tokens == 512
+
+
 def test_a_question_can_be_asked_differently(browser: Browser) -> None:
     browser.enter()
     browser.hub.desk.script = lambda ask: said("One.")

@@ -270,12 +270,19 @@ class Chat {
     this.conversation = await this.api.send("POST", "community/conversations", { consent, licence });
   }
 
+  // The tokens that the smallest of these models reads; 0 where none says.
+  window(...names) {
+    const known = this.models.filter((model) => names.includes(model.id) && model.commonweal.window);
+    return known.length ? Math.min(...known.map((model) => model.commonweal.window)) : 0;
+  }
+
   async askOne(body, signal) {
     const live = liveView(this.settings.model);
     this.live = { text: () => live.text, id: null };
     $("turns").append(live.view);
     this.toEnd();
-    const sent = { model: this.settings.model, ...parameters(this.settings), ...body };
+    const model = this.settings.model;
+    const sent = { model, ...parameters(this.settings, this.window(model)), ...body };
     const events = this.api.stream(`community/conversations/${this.conversation.id}/messages`, sent, signal);
     for await (const event of events) {
       if (event.type === "began") {
@@ -297,7 +304,8 @@ class Chat {
     const waiting = element("p", { class: "note waiting" }, "Waiting for two drafts");
     $("turns").append(waiting);
     this.toEnd();
-    const sent = { models: [this.settings.model, this.settings.rival], ...parameters(this.settings), ...body };
+    const models = [this.settings.model, this.settings.rival];
+    const sent = { models, ...parameters(this.settings, this.window(...models)), ...body };
     const made = await this.api.send("POST", `community/conversations/${this.conversation.id}/drafts`, sent);
     if (signal.aborted) return;
     const { user, drafts, ...comparison } = made;

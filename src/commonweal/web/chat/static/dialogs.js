@@ -1,7 +1,7 @@
 // The dialogs: parameters, terms, code, the user's own data, and the question before something is deleted.
 
 import { $, copy, element } from "./dom.js";
-import { keep } from "./settings.js";
+import { answerTokens, keep } from "./settings.js";
 import { curl, python } from "./snippet.js";
 import { problem } from "./words.js";
 
@@ -62,7 +62,8 @@ export function codeDialog(chat) {
     const base = new URL("v1", location.href).href;
     const messages = chat.said();
     const make = which === "python" ? python : curl;
-    $("snippet").textContent = make(base, chat.settings, messages);
+    const maxTokens = answerTokens(chat.settings, chat.window(chat.settings.model));
+    $("snippet").textContent = make(base, { ...chat.settings, maxTokens }, messages);
     $("snippet").setAttribute("aria-labelledby", tabs[which].id);
     for (const [name, tab] of Object.entries(tabs)) {
       tab.setAttribute("aria-selected", String(name === which));

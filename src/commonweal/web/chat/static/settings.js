@@ -33,11 +33,16 @@ export function keep(settings) {
   localStorage.setItem(SETTINGS, JSON.stringify(settings));
 }
 
-// What a request is sent of them.
-export function parameters(settings) {
+// Of a small window an answer may take the half: what is asked needs a place too.
+export function answerTokens(settings, window) {
+  return window ? Math.min(settings.maxTokens, Math.max(1, Math.floor(window / 2))) : settings.maxTokens;
+}
+
+// What a request is sent of them, to models the smallest window of which is known.
+export function parameters(settings, window) {
   return {
     temperature: settings.temperature,
-    max_tokens: settings.maxTokens,
+    max_tokens: answerTokens(settings, window),
     trusted: settings.trusted,
     ...(settings.seed === null ? {} : { seed: settings.seed }),
     ...(settings.system ? { system: settings.system } : {}),

@@ -22,6 +22,7 @@ from commonweal.labels.lineage import Lineage
 from commonweal.labels.lineage_steps import Step
 from commonweal.pool.api import faults
 from commonweal.serve import catalogue
+from commonweal.serve.catalogue import ServedModel
 from commonweal.web.site import Site, find, load, pages, render
 from commonweal.web.site.addresses import model
 from commonweal.web.site.card import parse
@@ -30,6 +31,7 @@ from commonweal.web.site.leaderboard import LeaderboardPage
 from commonweal.web.site.lineage_chart import chart, lanes_of
 from commonweal.web.site.model import ModelPage, ModelsPage
 from commonweal.web.site.routes import LiveSite, router_of, router_of_models
+from commonweal.web.site.served import served
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,40 @@ def test_a_page_shows_card_and_ways_to_try_with_the_hubs_own_address(hub: Hub) -
     assert "<dd>en, ar</dd>" in answer.text
     assert f"../pool/jobs/{hub_records.JOB}.html" in read.links
     assert model(hub.promoted).partition("/")[2] in read.links
+
+
+def test_a_long_card_is_folded_up() -> None:
+    model = ServedModel(
+        name="m",
+        kind="full",
+        owner="user:ada",
+        files={},
+        identity="a" * 64,
+        parameters=1,
+        window=8,
+        price_in=1,
+        price_out=3,
+        created=0.0,
+    )
+    lineage = Lineage(model="m", steps=(), ways=())
+    told = {n: served(model, parse("x" * n), lineage, "m") for n in (10, 1000, 10_000)}
+    assert [(one.long, one.cut) for one in told.values()] == [(False, False), (True, False), (True, True)]
+    page = ModelPage(
+        path="models/m.html",
+        title="m",
+        name="m",
+        label="models/m/label.html",
+        endpoint="",
+        win_rate=None,
+        coverage=None,
+        missing=(),
+        aspects=(),
+        runs=(),
+        compared=(),
+        served=told[1000],
+    )
+    text = render(page).decode()
+    assert text.index("<details>") < text.index("x" * 1000) < text.index("</details>")
 
 
 def test_what_is_not_disclosed_is_said(hub: Hub) -> None:
@@ -173,6 +209,7 @@ def test_any_head_is_read_or_left(text: str) -> None:
         ("license:\n- mit\n- apache-2.0", "mit"),
         ("license: other\nlicense_name: my-own", "my-own"),
         ("license: other", "other"),
+        ("license: unknown", ""),
         ("licence: mit", ""),
         ("model-index:\n- name: x\n  license: y", ""),
     ],

@@ -33,9 +33,10 @@ class Card:
 
     @property
     def licence(self) -> str:
-        """ "" where none is given."""
+        """Empty where none is given, or it is said to be unknown."""
         names = [*self.head.get("license_name", ()), *self.head.get("license", ())]
-        return next((name for name in names if name != "other"), names[0] if names else "")
+        found = next((name for name in names if name != "other"), names[0] if names else "")
+        return "" if found.lower() == "unknown" else found
 
 
 def parse(text: str) -> Card:

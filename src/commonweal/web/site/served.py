@@ -24,6 +24,7 @@ from commonweal.web.site.page import Link
 TEXT = 6_000
 """Characters of a card's text that a page shows."""
 
+_SHORT = 800
 _HEAD = ("language", "datasets", "base_model", "pipeline_tag")
 _API = {"ftjob": "v1/fine_tuning/jobs/", "imp": "v1/community/improvements/", "ds": "v1/community/datasets/"}
 """Where a record is to be had with a key, by what its id begins with."""
@@ -46,12 +47,14 @@ class Ancestor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """``text`` is the card's, in part where ``cut``; ``latest`` is another model that NAME:latest answers as."""
+    """``text`` is the card's, in part where ``cut``, and folded up where ``long``; ``latest`` is another model that
+    NAME:latest answers as."""
 
     facts: Facts
     licence: str
     text: str
     cut: bool
+    long: bool
     identity: str
     files: Facts
     latest: Link | None
@@ -68,6 +71,7 @@ def served(model: ServedModel, card: Card, lineage: Lineage, latest: str) -> Ser
         licence=card.licence or ("in its file LICENSE" if "LICENSE" in model.files else ""),
         text=card.text[:TEXT],
         cut=len(card.text) > TEXT,
+        long=len(card.text) > _SHORT,
         identity=model.identity,
         files=tuple(sorted(model.files.items())),
         latest=None if latest == model.name else Link(text=latest, path=addresses.model(latest)),

@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 MINUTES ?= 3
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check docs setup bench bench-quality bench-codecs bench-hub bench-links bench-gain bench-evals bench-serve clean
+.PHONY: demo test check docs setup bench bench-quality bench-codecs bench-hub bench-links bench-gain bench-evals bench-serve bench-site clean
 
 demo: setup ## a hub, three members, a model trained, one member killed: MINUTES=3
 	$(BIN)/commonweal demo --minutes $(MINUTES)
@@ -31,7 +31,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[torch,dev]'
 	touch $@
 
-bench: bench-codecs bench-hub bench-gain bench-links bench-evals bench-serve bench-quality ## every measurement, into bench/results.md
+bench: bench-codecs bench-hub bench-gain bench-links bench-evals bench-serve bench-site bench-quality ## every measurement, into bench/results.md
 
 bench-%: setup
 	$(BIN)/python bench/$*.py --out bench/data/$*.json

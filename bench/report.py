@@ -1,5 +1,6 @@
 """Renders bench/results.md from what the other scripts measured. Every number comes from bench/data; only the goals
-are written here and in the sections (report_quality.py, report_pool.py, report_evals.py, report_serve.py).
+are written here and in the sections (report_quality.py, report_pool.py, report_evals.py, report_serve.py,
+report_site.py).
 
     python bench/report.py [--data bench/data] [--out bench/results.md]
 """
@@ -16,6 +17,7 @@ from report_page import NOT_RUN, Found, Section, Verdict, table
 from report_pool import codecs, gain, hub, links
 from report_quality import quality
 from report_serve import serve
+from report_site import site
 
 SECTIONS: dict[str, tuple[str, Callable[[Found], Section]]] = {
     "quality": ("a. Quality at equal tokens", quality),
@@ -25,6 +27,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Found], Section]]] = {
     "gain": ("e. Gain", gain),
     "evals": ("f. Evaluation", evals),
     "serve": ("g. Serving", serve),
+    "site": ("h. The evaluation site", site),
 }
 
 

@@ -13,7 +13,13 @@ from commonweal.web.site.label import read_labels
 
 
 def export_site(
-    paths: Sequence[Path], out: Path, releases: Path | None, labels: Path | None, *, as_json: bool
+    paths: Sequence[Path],
+    out: Path,
+    releases: Path | None,
+    labels: Path | None,
+    *,
+    skip_damaged: bool,
+    as_json: bool,
 ) -> None:
     """Write the site of the runs below ``paths`` into ``out``, in place of an earlier one."""
     began = time.monotonic()
@@ -22,16 +28,16 @@ def export_site(
         site = load(paths, releases, labels=told)
 
         def progress(files: int) -> None:
-            if files % 50 == 0:
-                tell(f"writing: {files:,} files")
+            tell(f"writing: {files:,} files")
 
-        done = export(site, out, progress)
+        done = export(site, out, progress, skip_damaged=skip_damaged)
     seconds = time.monotonic() - began
     if as_json:
         console.print_json(
             {
                 "folder": str(out),
                 "runs": len(site.runs),
+                "damaged": len(site.found.damaged),
                 "models": len(site.model_slugs),
                 "scenarios": len(site.scenario_slugs),
                 "files": done.files,

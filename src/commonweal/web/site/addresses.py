@@ -86,6 +86,11 @@ def shard(model_name: str, run_name: str, number: int) -> str:
     return f"runs/{slug(model_name)}/{slug(run_name)}/instances-{number}.html"
 
 
+def earlier(model_name: str, run_name: str, number: int) -> str:
+    """A run against the one that was made ``number`` runs before it."""
+    return f"{folder(model_name, run_name)}/earlier-{number}.html"
+
+
 def text(model_name: str, run_name: str, number: int, name: str) -> str:
     """A long text of a shard, as plain text."""
     return f"runs/{slug(model_name)}/{slug(run_name)}/text-{number}/{name}.txt"

@@ -13,6 +13,7 @@ from commonweal.web.site import (
     addresses,
     comparison,
     disputed,
+    earlier,
     instances,
     label,
     leaderboard,
@@ -62,6 +63,7 @@ def run_pages(site: Site, each: ScoredRun) -> Iterator[Made]:
     """The pages of one run. What is read of it is read once, as its pages stand together."""
     yield run.page(site, each)
     yield from listing.pages(site, each)
+    yield from earlier.pages(site, each)
     yield from instances.pages(site, each)
 
 
@@ -129,6 +131,11 @@ def _run(site: Site, a: str, b: str) -> Made | None:
     return run.page(site, found) if found else None
 
 
+def _earlier(site: Site, a: str, b: str, number: str) -> Made | None:
+    found = site.run_slugs.get((a, b))
+    return earlier.page(site, found, int(number)) if found else None
+
+
 def _shard(site: Site, a: str, b: str, number: str) -> Made | None:
     found = site.run_slugs.get((a, b))
     return instances.page(site, found, int(number)) if found else None
@@ -160,6 +167,7 @@ _WAYS: tuple[tuple[re.Pattern[str], Callable[..., Made | None]], ...] = (
     (re.compile(rf"compare/{_PART}/{_PART}\.html"), _comparison),
     (re.compile(rf"compare/{_PART}/{_PART}/{_PART}\.html"), _flips),
     (re.compile(rf"runs/{_PART}/{_PART}/index\.html"), _run),
+    (re.compile(rf"runs/{_PART}/{_PART}/earlier-{_NUMBER}\.html"), _earlier),
     (re.compile(rf"runs/{_PART}/{_PART}/instances-{_NUMBER}\.html"), _shard),
     (re.compile(rf"runs/{_PART}/{_PART}/([a-z0-9_.-]+)-{_NUMBER}\.html"), _listing),
     (re.compile(rf"runs/{_PART}/{_PART}/text-{_NUMBER}/([a-z0-9-]+)\.txt"), _text),

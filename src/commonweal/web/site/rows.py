@@ -62,14 +62,20 @@ def _mark(brief: Brief, link: str) -> str:
     return f'<td class={outcome}><a href={link} aria-label="{OUTCOMES[outcome]}">{shown}</a>'
 
 
+def _linked(shown: str, link: str) -> str:
+    return f"<a href={link}>{shown}</a>" if link else shown
+
+
 def flip_rows(rows: Sequence[Flip], to: To) -> Markup:
     """A row an instance that only one of two had right, with both answers."""
     parts = []
     for one in rows:
-        left, right = (_line(text, 60) or "(nothing)" for text in one.outputs)
+        left, right = (
+            _linked(_line(text, 60) or "(nothing)", to(path) if path else "")
+            for text, path in zip(one.outputs, one.paths, strict=True)
+        )
         parts.append(
             f"<tr><th scope=row>{_line(one.id, 40)}<td class=excerpt dir=auto>{_line(one.input, 120)}"
-            f"<td class=excerpt dir=auto><a href={to(one.paths[0])}>{left}</a>"
-            f"<td class=excerpt dir=auto><a href={to(one.paths[1])}>{right}</a>\n"
+            f"<td class=excerpt dir=auto>{left}<td class=excerpt dir=auto>{right}\n"
         )
     return Markup("".join(parts))

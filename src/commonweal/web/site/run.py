@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from markupsafe import Markup
 
+from commonweal.core.errors import ConfigError
 from commonweal.evals.aspects import AspectCell, cells, unmeasured
 from commonweal.evals.metrics.registry import DEFINITIONS
 from commonweal.evals.sample import Stat
@@ -19,6 +20,7 @@ from commonweal.web.site.charts import Bar, bars
 from commonweal.web.site.listing import ViewLink, view_links, views, way
 from commonweal.web.site.page import Link, Page
 from commonweal.web.site.samples import Brief
+from commonweal.web.site.scored import when
 from commonweal.web.site.state import Site
 from commonweal.web.site.words import share, span
 
@@ -57,6 +59,7 @@ class RunPage(Page):
     command: str
     views: Sequence[ViewLink]
     items: Sequence[Brief]
+    earlier: Sequence[Link]
     others: Sequence[Link]
     across: str
 
@@ -97,6 +100,10 @@ def page(site: Site, run: SavedRun) -> RunPage:
         command=str(told.get("command") or ""),
         views=view_links(run, found),
         items=found[0].briefs[:_SHOWN],
+        earlier=[
+            Link(text=when(before), path=addresses.earlier(run.model, run.name, number))
+            for number, before in enumerate(site.earlier(run), 1)
+        ],
         others=[
             Link(text=other.model, path=addresses.run(other.model, other.name))
             for other in site.runs_of(name=run.name)
@@ -112,7 +119,7 @@ def aspects(run: SavedRun) -> Mapping[str, AspectCell]:
         return {str(name): cell for name, cell in unmeasured(run.reason).items()}
     try:
         spec = RunSpec.from_json(dict(run.run["spec"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
         return {str(name): cell for name, cell in unmeasured(f"its spec cannot be read: {error}").items()}
     return {str(name): cell for name, cell in cells(spec, run.stats, DEFINITIONS).items()}
 

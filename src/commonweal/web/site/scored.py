@@ -69,3 +69,8 @@ def scored_run(run: SavedRun) -> ScoredRun:
 def damaged_run(run: SavedRun, file: str, why: str) -> ScoredRun:
     """The same run, of which a file turned out to be damaged."""
     return ScoredRun(folder=run.folder, run=run.run, stats=(), damage=why, damaged_file=file)
+
+
+def when(run: SavedRun) -> str:
+    """When a run was last worked on."""
+    return str(run.run.get("updated") or "no date").replace("T", " ").removesuffix("+00:00")

@@ -19,6 +19,7 @@ from commonweal.evals.summary.board import Board
 from commonweal.evals.summary.comparison import Compared
 from commonweal.web.site import comparison, disputed, scenario
 from commonweal.web.site.book import Made, run_pages
+from commonweal.web.site.finding import Found
 from commonweal.web.site.render import render
 from commonweal.web.site.samples import RunSamples
 from commonweal.web.site.scored import KnownRun, ScoredRun, damaged_run
@@ -38,6 +39,7 @@ class Share:
     whole: bool
     runs: Sequence[ScoredRun]
     pairs: Sequence[tuple[str, str]]
+    earlier: Mapping[tuple[str, str], Sequence[ScoredRun]] = field(default_factory=dict)
 
     @property
     def weight(self) -> int:
@@ -83,7 +85,16 @@ def shares(site: Site) -> list[Share]:
             made.append(Share(scenario=one, name="", whole=True, runs=runs, pairs=()))
         for name in names:
             some = [run for run in runs if run.name == name]
-            made.append(Share(scenario=one, name=name, whole=len(names) == 1, runs=some, pairs=site.pairs))
+            made.append(
+                Share(
+                    scenario=one,
+                    name=name,
+                    whole=len(names) == 1,
+                    runs=some,
+                    pairs=site.pairs,
+                    earlier={(run.model, run.name): site.earlier(run) for run in some if site.earlier(run)},
+                )
+            )
     return sorted(made, key=lambda share: (-share.weight, share.name))
 
 
@@ -99,7 +110,7 @@ def part_of(share: Share, folder: Path, *, skip_damaged: bool = False) -> Part:
 
 
 def _part_of(share: Share, folder: Path) -> Part:
-    site = Site([KnownRun.of(run) for run in share.runs])
+    site = Site([KnownRun.of(run) for run in share.runs], found=Found(earlier=share.earlier))
     compared: dict[tuple[str, str], Compared] = {}
     written = write(_pages(site, share, compared), folder)
     columns = {share.scenario: site.column(share.scenario)} if share.whole else {}

@@ -35,6 +35,9 @@ _TABLES = 3
 _BRIEFS = 300_000
 """Of how many runs the tables are kept in memory, and how many samples' lines in all (about 0.2 GB)."""
 
+_EARLIER = 3
+"""Earlier runs that are compared with the newest."""
+
 _ALL_PAIRS = 12
 _NEIGHBOURS = 3
 
@@ -201,6 +204,10 @@ class Site:
             return list(self.runs)
         first, *more = (self._by.get(key, []) for key in wanted)
         return [run for run in first if all(run in others for others in more)] if more else list(first)
+
+    def earlier(self, run: SavedRun) -> Sequence[ScoredRun]:
+        """The runs of the same model and name that were made before it, the newest first."""
+        return self.found.earlier.get((run.model, run.name), ())[:_EARLIER]
 
     def samples(self, run: SavedRun) -> RunSamples:
         """What is read of a run. The last runs are kept at hand: the tables of a few, the digests of more."""

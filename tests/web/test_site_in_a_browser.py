@@ -66,7 +66,11 @@ def test_from_the_board_to_the_exact_prompt_without_a_script(browser: Any, root:
     assert article.locator("h2").evaluate("one => one.getBoundingClientRect().top < innerHeight")
     prompt = article.locator("details[open] pre").first
     assert prompt.is_visible()
-    assert prompt.inner_text().startswith("Answer with Yes or No.")
+    assert prompt.inner_text().startswith("Passage: ")
+    article.get_by_role("link", name="Its beginning").first.click()
+    beginning = page.locator(":target pre, pre:target").first
+    assert beginning.inner_text().startswith("Answer with Yes or No."), "what all prompts share stands once"
+    page.go_back()
     page.get_by_role("link", name="next wrong one").first.click()
     assert page.url.startswith(root)
     context.close()

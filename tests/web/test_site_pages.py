@@ -109,10 +109,7 @@ def test_every_prompt_stands_on_its_page_letter_by_letter(site: Site, read: dict
     run = site.by_place["mock", "people"]
     folder = run_path("mock", "people").rpartition("/")[0]
     shown = [
-        text
-        for path, page in read.items()
-        if path.startswith(f"{folder}/instances-")
-        for text in page.wholes
+        text for path, page in read.items() if path.startswith(f"{folder}/instances-") for text in page.wholes
     ]
     rows = list(read_rows(run.folder, "requests"))
     assert len(rows) > 150

@@ -33,3 +33,21 @@ def test_site(tmp_path: Path) -> None:
     assert (mine / "thesis.txt").read_text() == "all of it"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "public", "runs"]
     assert_clear(run(*words, "--releases", str(mine)), 3, "no releases there")
+
+
+def test_a_damaged_run_is_named_and_left_out_where_asked_to(tmp_path: Path) -> None:
+    runs, words = (
+        tmp_path / "runs",
+        ("site", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "public")),
+    )
+    for scenario in ("copying", "kinds"):
+        asked = ("--scenario", scenario, "--max-instances", "4", "--out", str(runs))
+        assert run("eval", "--model", "mock", *asked).returncode == 0
+    [table] = runs.rglob("copying/requests.parquet")
+    table.write_bytes(table.read_bytes()[:-20])
+    assert_clear(run(*words), 2, "copying/requests.parquet: not whole", "--skip-damaged")
+    assert not (tmp_path / "public").exists()
+    told = json.loads(run(*words, "--skip-damaged", "--json").stdout)
+    assert (told["runs"], told["damaged"]) == (2, 1)
+    assert (tmp_path / "public" / "runs" / "mock" / "kinds" / "instances-1.html").exists()
+    assert not (tmp_path / "public" / "runs" / "mock" / "copying" / "instances-1.html").exists()

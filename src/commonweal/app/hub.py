@@ -63,7 +63,7 @@ class HubSettings:
     ``upload_quota``: the bytes that an account may have uploaded and nothing names yet. ``strangers_a_minute``: how
     many calls without a valid key an address may make. ``serve``: the limits of the API under ``/v1``;
     ``community``: who looks at what its users say. ``runs``: the folder of evaluations that the site at ``/`` shows,
-    None for no site."""
+    None for no site, and ``releases`` the folder of their releases, which need not be there yet."""
 
     folder: Path
     heartbeat_seconds: float = 10.0
@@ -76,6 +76,7 @@ class HubSettings:
     first_issue: int = 1_000_000 * 1_000_000
     fold: bool = True
     runs: Path | None = None
+    releases: Path | None = None
     serve: ServeOptions = field(default_factory=ServeOptions)
     community: CommunitySettings = field(default_factory=CommunitySettings)
 
@@ -169,6 +170,7 @@ def build(
         catalogue=Catalogue(database, blobs),
         labels=HubLabels(database),
         places=pages.places(settings.runs),
+        releases=settings.releases,
     )
     app.state.labels = HubLabels(database, live.runs_of)
     serving.enter(app, half)

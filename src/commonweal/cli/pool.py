@@ -64,6 +64,9 @@ def hub(
     runs: Annotated[
         Path | None, typer.Option(help="Serve the evaluation site of the runs in this folder at /.")
     ] = None,
+    releases: Annotated[
+        Path | None, typer.Option(help="Show the releases in this folder on that site.")
+    ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Run a hub: one process with its own database and a folder, or one of many on yours."""
@@ -87,6 +90,7 @@ def hub(
             community=community,
             judge=judge,
             runs=runs,
+            releases=releases,
             json=json_,
         )
     )

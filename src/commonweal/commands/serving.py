@@ -38,7 +38,8 @@ class HubProcess:
     """The flags of ``commonweal hub``. An empty ``database`` is the embedded server, an empty ``store`` a folder
     beside it; ``limits`` are requests and tokens a minute, and how many processes grant them together; ``community``
     is a TOML file of :class:`~commonweal.serve.community.settings.CommunitySettings`; ``runs`` has the evaluations
-    that are shown at ``/``, None for none; ``judge``: whether members' answers are scored anew here."""
+    that are shown at ``/``, None for none, and ``releases`` what was frozen of them; ``judge``: whether members'
+    answers are scored anew here."""
 
     folder: Path
     host: str
@@ -54,6 +55,7 @@ class HubProcess:
     json: bool
     community: Path | None = None
     runs: Path | None = None
+    releases: Path | None = None
     judge: bool = False
 
 
@@ -73,6 +75,7 @@ def serve_hub(process: HubProcess) -> None:
         upload_quota=parse_size(process.upload_quota),
         fold=process.fold,
         runs=process.runs,
+        releases=process.releases,
         community=community,
         serve=ServeOptions(requests_per_minute=requests, tokens_per_minute=tokens, processes=processes),
     )

@@ -128,6 +128,12 @@ def test_what_is_none_of_these_says_which_there_are(text: str) -> None:
         opened(text)
 
 
+def test_an_address_with_a_password_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigError, match="saved with the run") as told:
+        opened("https://ann:secret@host/v1#m")
+    assert "secret" not in str(told.value)
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [

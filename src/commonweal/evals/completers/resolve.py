@@ -41,6 +41,11 @@ async def open_completer(
     if text == "mock" or text.startswith("mock:"):
         return mock_of(text.partition(":")[2]), text
     if text.startswith(("http://", "https://")):
+        if "@" in text.partition("#")[0].split("/")[2]:
+            raise ConfigError(
+                "model: an address with a password in it would be saved with the run, for all to read",
+                hint="leave it out, and give the key with --key-env",
+            )
         return await _server(text, key, options, on_other_model)
     if _is_folder(text):
         return _local(text, local)

@@ -32,6 +32,8 @@ HEADERS = {
     **SITE_HEADERS,
     "Content-Security-Policy": SITE_HEADERS["Content-Security-Policy"] + "; connect-src 'self'",
 }
+_LONGEST_ID = 10
+"""Digits of the number of an event."""
 _STREAM_HEADERS = {**HEADERS, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _PRIVATE_HEADERS = {**HEADERS, "Cache-Control": "no-store"}
 
@@ -67,7 +69,7 @@ def router_of_pool(database: Database, clock: Clock, places: Sequence[Link]) -> 
         path = f"pool/{name}.html"
         if not refresh_of(await run_in_threadpool(pages.page, path)):
             raise NotFound(f"page '{path[:120]}' does not change")
-        seen = int(last_event_id) if last_event_id and last_event_id.isdecimal() else after
+        seen = seen_by(last_event_id, after)
         newsroom.check()
         followed = stream(newsroom.follow(path, silence=SILENCE_SECONDS), seen)
         return EventStream(followed, media_type="text/event-stream", headers=_STREAM_HEADERS)
@@ -107,3 +109,13 @@ def refresh_of(page: Page) -> float:
 def news_of(page: Page) -> News:
     points = page.points if isinstance(page, JobPage) else ()
     return News(parts=parts(page), points=points, refresh=refresh_of(page))
+
+
+def seen_by(last_event_id: str | None, after: int) -> int:
+    """The event that a page has seen last: by its header, which anybody may write, else ``after``.
+
+    >>> seen_by("7", -1), seen_by(None, 3), seen_by("x", 3), seen_by("9" * 5000, 3)
+    (7, 3, 3, 3)
+    """
+    told = last_event_id or ""
+    return int(told) if told.isdecimal() and len(told) <= _LONGEST_ID else after

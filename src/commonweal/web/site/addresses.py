@@ -1,7 +1,8 @@
 """Where each page lies: a path below the root of the site, made of names, the same on every export.
 
 Invariants: a path holds only ``[a-z0-9._-]`` and ``/``, so it means the same on every file system and needs no
-escaping in a link; different names have different slugs, as a name that had to be changed carries its hash.
+escaping in a link; different names have different slugs, as a name that had to be changed carries its hash, and so
+does one that ends as such a slug does, or as a file of the site.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from commonweal.core.hashing import content_hash
 
 _LONGEST = 60
 _PLAIN = re.compile(r"[a-z0-9](?:[a-z0-9_.-]*[a-z0-9])?")
+_DIGITS = 12
+_TAKEN = re.compile(rf".*(?:-[0-9a-f]{{{_DIGITS}}}|\.(?:html|json|md|csv|parquet|txt|events))")
 _RESERVED = frozenset({"index", "con", "nul", "aux", "prn"})
 
 
@@ -21,12 +24,13 @@ def slug(name: str) -> str:
     """The name as a part of a path.
 
     >>> slug("gsm"), slug("openai/gpt-4"), slug("../x")
-    ('gsm', 'openai_gpt-4-f245a4', 'x-d6b96a')
+    ('gsm', 'openai_gpt-4-f245a4d18572', 'x-d6b96a97d147')
     """
-    if _PLAIN.fullmatch(name) and len(name) <= _LONGEST and name not in _RESERVED:
+    taken = name in _RESERVED or _TAKEN.fullmatch(name)
+    if _PLAIN.fullmatch(name) and len(name) <= _LONGEST and not taken:
         return name
-    kept = re.sub(r"[^a-z0-9.-]+", "_", name.lower()).strip("._-")[: _LONGEST - 10].strip("._-")
-    told = content_hash(name.encode("utf-8", "surrogatepass"))[:6]
+    kept = re.sub(r"[^a-z0-9.-]+", "_", name.lower()).strip("._-")[: _LONGEST - _DIGITS - 4].strip("._-")
+    told = content_hash(name.encode("utf-8", "surrogatepass"))[:_DIGITS]
     return f"{kept}-{told}" if kept else f"x-{told}"
 
 

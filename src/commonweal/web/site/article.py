@@ -89,9 +89,10 @@ def _references(references: tuple[tuple[str, bool, int], ...]) -> str:
 
 @lru_cache(maxsize=_QUESTIONS)
 def _question(text: str, inside: str) -> str:
-    """A prompt with the input in it set apart."""
+    """A prompt with the input in it set apart, where the input's markup is found nowhere else in the prompt's: what is
+    replaced may not be a part of an entity or a tag."""
     made, part = marked(text), marked(inside)
-    return made.replace(part, f"<b class=in>{part}</b>", 1)
+    return made.replace(part, f"<b class=in>{part}</b>") if made.count(part) == 1 else made
 
 
 def _picture(name: str) -> str:
@@ -193,7 +194,7 @@ def _calls(rows: Sequence[tuple[str, str]]) -> str:
         return ""
     return "".join(
         f"<div class=call><span class=role>calls {_line(name, 80)}</span>"
-        f"<pre class=text>{marked(arguments)}</pre></div>"
+        f"<pre class=text dir=auto>{marked(arguments)}</pre></div>"
         for name, arguments in rows
     )
 

@@ -17,6 +17,7 @@ from fastapi.responses import Response
 
 from commonweal.core.clock import Clock
 from commonweal.core.errors import DataError, NotFound
+from commonweal.evals.summary.release import INDEX
 from commonweal.evals.summary.runs import SavedRun
 from commonweal.web.site.book import PREFIXES, find
 from commonweal.web.site.catalogue import Catalogue
@@ -126,9 +127,9 @@ class LiveSite:
         try:
             now = self._clock.now()
             if self._site is None or now - self._looked >= _LOOK_SECONDS:
-                self._site = load(
-                    self._paths, self._releases, self._catalogue, self._labels, before=self._site
-                )
+                there = self._releases is not None and (self._releases / INDEX).is_file()
+                releases = self._releases if there else None
+                self._site = load(self._paths, releases, self._catalogue, self._labels, before=self._site)
                 self._looked = self._clock.now()
             return self._site
         finally:

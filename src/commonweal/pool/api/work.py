@@ -25,10 +25,13 @@ _WHO = sa.bindparam("who", type_=sa.Text)
 _NOW = sa.bindparam("at", type_=sa.Double)
 _NEW_STATE = sa.bindparam("new_state", type_=sa.Text)
 _MEMORY = sa.bindparam("memory", type_=sa.BigInteger)
-_STATE = sa.select(members.c.state).where(members.c.id == _WHO)
+_ASKED = sa.bindparam("asked", type_=sa.Double)
+_LEFT = sa.and_(members.c.state == "left", members.c.last_seen >= _ASKED)
+"""That a member said goodbye since it asked: its request was overtaken on the way, and nobody waits for the answer."""
+_HAS_LEFT = sa.select(_LEFT).where(members.c.id == _WHO)
 _SEEN = (
     members.update()
-    .where(members.c.id == _WHO, members.c.state != "banned")
+    .where(members.c.id == _WHO, members.c.state != "banned", sa.not_(_LEFT))
     .where(
         sa.or_(
             members.c.state != _NEW_STATE,
@@ -76,28 +79,28 @@ async def lease(
     authorization: Annotated[str | None, Header()] = None,
 ) -> wire.Lease | None:
     """Ask for work; waits up to ``wait`` seconds for some."""
+    asked = hub.clock.now()
     caller = await run_in_threadpool(authenticate, request, authorization)
     if caller.role != "member":
         raise NotAuthorized("only members are given work", hint="register with a join token first")
-    found = await _wait_for_work(hub, caller.member, body, request)
+    found = await _wait_for_work(hub, caller.member, body, request, asked)
     if found is None:
         response.status_code = 204
     return found
 
 
 async def _wait_for_work(
-    hub: Hub, member: MemberId, body: wire.LeaseRequest, request: Request
+    hub: Hub, member: MemberId, body: wire.LeaseRequest, request: Request, asked: float
 ) -> wire.Lease | None:
     deadline = asyncio.get_running_loop().time() + body.wait
     waiter = hub.waiting.enter(member, frozenset(body.roles))
-    waited = False
     try:
         while True:
             heard = hub.waiting.heard(waiter)
             if await request.is_disconnected():
                 hub.waiting.pass_on(waiter, heard)
                 return None
-            found = await run_in_threadpool(_try_lease, hub, member, body, waited)
+            found = await run_in_threadpool(_try_lease, hub, member, body, asked)
             # What another has taken meanwhile is no reason to wake everybody who waits, one after the other.
             missed = heard is not None and (found is None or found.unit != heard.unit)
             if missed and heard and await run_in_threadpool(_is_queued, hub, heard.unit):
@@ -113,29 +116,25 @@ async def _wait_for_work(
                 return None
             except asyncio.CancelledError:  # the server stops, and does not wait as long as we do
                 raise Unavailable("the hub is stopping", hint="ask again") from None
-            waited = True
     finally:
         hub.waiting.leave(waiter)
 
 
-def _try_lease(hub: Hub, member: MemberId, body: wire.LeaseRequest, waited: bool) -> wire.Lease | None:
-    """Who said goodbye while its request ``waited`` is lent nothing, even if its connection is still open."""
+def _try_lease(hub: Hub, member: MemberId, body: wire.LeaseRequest, asked: float) -> wire.Lease | None:
+    """Who said goodbye since it ``asked`` is lent nothing, even if its connection is still open."""
     now = hub.clock.now()
     with hub.database.transaction() as connection:
-        if waited and _has_left(connection, member):
+        if connection.scalar(_HAS_LEFT, {"who": member, "asked": asked}):
             return None
         found = leases.lease(connection, member, body, ttl=hub.options.lease_seconds, now=now)
-        seen(connection, member, state="working" if found else "idle", now=now, free_memory=body.free_memory)
+        state = "working" if found else "idle"
+        seen(connection, member, state=state, now=now, asked=asked, free_memory=body.free_memory)
     return found
 
 
 def _is_queued(hub: Hub, unit: str) -> bool:
     with hub.database.transaction() as connection:
         return leases.is_queued(connection, unit)
-
-
-def _has_left(connection: sa.Connection, member: MemberId) -> bool:
-    return connection.scalar(_STATE, {"who": member}) == "left"
 
 
 @router.post("/heartbeat")
@@ -184,10 +183,18 @@ def leave(hub: HubDep, caller: Member) -> None:
 
 
 def seen(
-    connection: sa.Connection, member: MemberId, *, state: str, now: float, free_memory: int | None = None
+    connection: sa.Connection,
+    member: MemberId,
+    *,
+    state: str,
+    now: float,
+    asked: float | None = None,
+    free_memory: int | None = None,
 ) -> None:
-    """Note that a member is here. Written at most once a second while nothing changes."""
-    noted = {"who": member, "at": now, "new_state": state, "memory": free_memory}
+    """Note that a member is here, unless it said goodbye after it ``asked`` (now, if left out). Written at most once a
+    second while nothing changes."""
+    asked = now if asked is None else asked
+    noted = {"who": member, "at": now, "asked": asked, "new_state": state, "memory": free_memory}
     connection.execute(_SEEN, noted)
 
 

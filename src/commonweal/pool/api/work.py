@@ -94,13 +94,14 @@ async def _wait_for_work(
 ) -> wire.Lease | None:
     deadline = asyncio.get_running_loop().time() + body.wait
     waiter = hub.waiting.enter(member, frozenset(body.roles))
+    waited = False
     try:
         while True:
             heard = hub.waiting.heard(waiter)
             if await request.is_disconnected():
                 hub.waiting.pass_on(waiter, heard)
                 return None
-            found = await run_in_threadpool(_try_lease, hub, member, body, asked)
+            found = await run_in_threadpool(_try_lease, hub, member, body, asked, waited)
             # What another has taken meanwhile is no reason to wake everybody who waits, one after the other.
             missed = heard is not None and (found is None or found.unit != heard.unit)
             if missed and heard and await run_in_threadpool(_is_queued, hub, heard.unit):
@@ -116,15 +117,18 @@ async def _wait_for_work(
                 return None
             except asyncio.CancelledError:  # the server stops, and does not wait as long as we do
                 raise Unavailable("the hub is stopping", hint="ask again") from None
+            waited = True
     finally:
         hub.waiting.leave(waiter)
 
 
-def _try_lease(hub: Hub, member: MemberId, body: wire.LeaseRequest, asked: float) -> wire.Lease | None:
-    """Who said goodbye since it ``asked`` is lent nothing, even if its connection is still open."""
+def _try_lease(
+    hub: Hub, member: MemberId, body: wire.LeaseRequest, asked: float, waited: bool
+) -> wire.Lease | None:
+    """Who said goodbye while its request ``waited`` is lent nothing, even if its connection is still open."""
     now = hub.clock.now()
     with hub.database.transaction() as connection:
-        if connection.scalar(_HAS_LEFT, {"who": member, "asked": asked}):
+        if waited and connection.scalar(_HAS_LEFT, {"who": member, "asked": asked}):
             return None
         found = leases.lease(connection, member, body, ttl=hub.options.lease_seconds, now=now)
         state = "working" if found else "idle"

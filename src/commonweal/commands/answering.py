@@ -10,16 +10,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from commonweal import __version__
-from commonweal.commands.launching import OwnServer
-from commonweal.core.errors import UserError
+from commonweal.commands.launching import Kept
+from commonweal.core.errors import Unavailable, UserError
 from commonweal.core.hashing import BlobHash
-from commonweal.models.engine.launched import Launch
+from commonweal.models.engine.launched import Launch, launch
 from commonweal.pool.client import PoolClient
 from commonweal.pool.worker import events
 from commonweal.pool.worker.answers import check, reached
@@ -56,7 +57,7 @@ class Answering:
         self._lent, self._key, self._told = lent, key, told
         self._member: ServingMember | None = None
         self._engine: Engine | None = None
-        self._own: OwnServer | None = None
+        self._own: Kept | None = None
         self._prepared: ServingMember | None = None
         self._closed = False
         self._changing = threading.Lock()
@@ -151,16 +152,20 @@ class Answering:
         """The address of the server to front; one that is to be started is, and is kept over pauses."""
         if isinstance(self._lent.server, str):
             return self._lent.server
+        log = self._lent.folder / "engine.log"
         if self._own is None:
-            own = OwnServer(
-                self._lent.server,
-                self._lent.folder / "engine.log",
+            log.parent.mkdir(parents=True, exist_ok=True)
+            own = Kept(
+                partial(launch, self._lent.server, log),
                 lost=lambda why, seconds: self._told(Told(what="away", message=why, seconds=seconds)),
                 back=self._back,
             )
             own.start()
             self._own = own
-        return self._own.url
+        child = self._own.child
+        if child is None:
+            raise Unavailable("engine: the server is not running", hint=f"see {log}")
+        return child.url
 
 
 def _published(client: httpx.Client, name: str, said: Mapping[str, Any]) -> ModelSpec:

@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from commonweal.commands.answering import JUDGE
+from commonweal.commands.launching import Kept
 from commonweal.core.database import Database
 from commonweal.core.errors import NotAuthorized
-from commonweal.models.engine.launched import Child, dies_with_us
+from commonweal.models.engine.launched import Child, spawn
 from commonweal.pool import accounts
 from commonweal.pool.access import identify, issue_key
 
 log = logging.getLogger(__name__)
-
-_FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
 
 
 @contextmanager
@@ -38,7 +35,9 @@ def judge(database: Database, url: str, folder: Path, threads: int) -> Iterator[
     command = [sys.executable, "-m", "commonweal", "join", _from_here(url), "--name", "judge", "--json"]
     command += ["--roles", JUDGE, "--state", str(folder), "--threads", str(threads)]
     command += ["--max-load", "1", "--on-battery"]
-    kept = _Kept(command, _token(database, folder / "token"), folder / "judge.log")
+    environment = {**os.environ, "COMMONWEAL_TOKEN": _token(database, folder / "token")}
+    out = folder / "judge.log"
+    kept = Kept(lambda stop: Child("", spawn(command, out, environment), out), lost=_lost)
     kept.start()
     try:
         yield
@@ -46,56 +45,8 @@ def judge(database: Database, url: str, folder: Path, threads: int) -> Iterator[
         kept.close()
 
 
-class _Kept:
-    """A child that is started again when it ends by itself, in a thread with which it lives and dies."""
-
-    def __init__(self, command: Sequence[str], token: str, out: Path) -> None:
-        self._command, self._token, self._out = command, token, out
-        self._stop = threading.Event()
-        self._child: Child | None = None
-        self._changing = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="judge", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def close(self) -> None:
-        """End it for good."""
-        with self._changing:
-            self._stop.set()
-            if self._child is not None:
-                self._child.close()
-        self._thread.join()
-
-    def _run(self) -> None:
-        wait = _FIRST_WAIT
-        while not self._stop.is_set():
-            since = time.monotonic()
-            child = self._begun()
-            if child is None:
-                return
-            why = child.wait()
-            if time.monotonic() - since > _LONGEST_WAIT:
-                wait = _FIRST_WAIT
-            if not self._stop.is_set():
-                log.warning("judge.ended seconds=%.0f why=%s", wait, why)
-                self._stop.wait(wait)
-            wait = min(2 * wait, _LONGEST_WAIT)
-
-    def _begun(self) -> Child | None:
-        with self._changing, self._out.open("wb") as out:
-            if self._stop.is_set():
-                return None
-            process = subprocess.Popen(
-                [*dies_with_us(), *self._command],
-                start_new_session=True,  # ctrl-c is for the hub, which ends it
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "COMMONWEAL_TOKEN": self._token},
-            )
-            self._child = Child("", process, self._out)
-            return self._child
+def _lost(why: str, seconds: float) -> None:
+    log.warning("judge.ended seconds=%.0f why=%s", seconds, why)
 
 
 def _token(database: Database, path: Path) -> str:

@@ -1,49 +1,42 @@
-"""A server of models that a member starts, and starts again when it ends by itself."""
+"""A process that is kept running beside this one: started again when it ends by itself, ended with this one."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from commonweal.core.errors import CommonwealError, Unavailable
-from commonweal.models.engine.launched import Child, Launch, launch
+from commonweal.core.errors import CommonwealError
+from commonweal.models.engine.launched import Child
 
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
 
 
-class OwnServer:
-    """``lost`` is told why it ended and in how many seconds it is started again, ``back`` that it answers again; both
-    from a thread of its own, in which the server lives and dies."""
+class Kept:
+    """``begin`` starts the process, and is given what is set when it is no longer wanted. ``lost`` is told why it ended
+    and in how many seconds it is started again, ``back`` that it is there again. All three are called from a thread of
+    its own, in which the process lives and dies."""
 
     def __init__(
         self,
-        what: Launch,
-        log: Path,
+        begin: Callable[[threading.Event], Child],
         *,
         lost: Callable[[str, float], None],
-        back: Callable[[], None],
-        patience: float = 600.0,
+        back: Callable[[], None] = lambda: None,
     ) -> None:
-        self._what, self._log, self._patience = what, log, patience
-        self._lost, self._back = lost, back
+        self._begin, self._lost, self._back = begin, lost, back
         self._stop, self._begun = threading.Event(), threading.Event()
         self._failed: CommonwealError | None = None
         self._child: Child | None = None
-        self._thread = threading.Thread(target=self._run, name="own-server", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="kept", daemon=True)
 
     @property
-    def url(self) -> str:
-        """Its address. Raises Unavailable while it is away."""
-        child = self._child
-        if child is None:
-            raise Unavailable("engine: the server is not running", hint=f"see {self._log}")
-        return child.url
+    def child(self) -> Child | None:
+        """The process, None while it is away."""
+        return self._child
 
     def start(self) -> None:
-        """Start it and wait until it answers. Raises what :func:`launch` raises."""
-        self._log.parent.mkdir(parents=True, exist_ok=True)
+        """Start it and wait until it is there. Raises what ``begin`` does."""
         self._thread.start()
         self._begun.wait()
         if self._failed is not None:
@@ -62,7 +55,7 @@ class OwnServer:
         while not self._stop.is_set():
             since = time.monotonic()
             try:
-                child = launch(self._what, log=self._log, patience=self._patience, stop=self._stop)
+                child = self._begin(self._stop)
             except CommonwealError as error:
                 why = error.message
                 if not self._begun.is_set():
@@ -79,7 +72,7 @@ class OwnServer:
             wait = min(2 * wait, _LONGEST_WAIT)
 
     def _lived(self, child: Child) -> str:
-        """Tell that it answers, and wait for its end; its last words."""
+        """Tell that it is there, and wait for its end; its last words."""
         self._child = child
         if self._stop.is_set():  # closed just before it was there
             child.close()

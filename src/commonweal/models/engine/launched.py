@@ -124,32 +124,23 @@ class Child:
 
 def launch(
     what: Launch,
-    *,
     log: Path,
+    stop: threading.Event | None = None,
+    *,
     environment: Mapping[str, str] | None = None,
     patience: float = 600.0,
-    stop: threading.Event | None = None,
 ) -> Child:
-    """Start it and wait until it is ready, or ``stop`` is set. What it says goes to ``log``. On Linux it ends with the
-    thread that calls this, whatever ends that. Raises ConfigError where it cannot be started or ends at once, and
-    Unavailable where it is not ready within ``patience`` seconds."""
+    """Start it and wait until it is ready, or ``stop`` is set. See :func:`spawn`. Raises ConfigError where it
+    cannot be started or ends at once, and Unavailable where it is not ready within ``patience`` seconds."""
     port = _free_port()
     arguments = list(what.command(port))
-    with log.open("wb") as out:
-        try:
-            process = subprocess.Popen(
-                [*dies_with_us(), *arguments],
-                start_new_session=True,  # ctrl-c is for us: what is being answered is answered first
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env=None if environment is None else dict(environment),
-            )
-        except OSError as error:
-            raise ConfigError(
-                f"engine: {arguments[0]} cannot be started: {error.strerror or error}",
-                hint="give the path of the server's program",
-            ) from None
+    try:
+        process = spawn(arguments, log, environment)
+    except OSError as error:
+        raise ConfigError(
+            f"engine: {arguments[0]} cannot be started: {error.strerror or error}",
+            hint="give the path of the server's program",
+        ) from None
     child = Child(f"http://127.0.0.1:{port}/v1", process, log)
     try:
         _ready(process, f"http://127.0.0.1:{port}{what.health}", log, patience, stop or threading.Event())
@@ -159,8 +150,23 @@ def launch(
     return child
 
 
-def dies_with_us() -> list[str]:
-    """What a child's command begins with, so that on Linux it ends with the thread that starts it."""
+def spawn(
+    arguments: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a process beside this one. What it says goes to ``log``. On Linux it ends with the thread that calls this,
+    whatever ends that. Raises OSError."""
+    with log.open("wb") as out:
+        return subprocess.Popen(
+            [*_dies_with_us(), *arguments],
+            start_new_session=True,  # ctrl-c is for us: what is being answered is answered first
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=None if environment is None else dict(environment),
+        )
+
+
+def _dies_with_us() -> list[str]:
     program = shutil.which("setpriv")
     return [program, "--pdeathsig", "TERM", "--"] if program else []
 

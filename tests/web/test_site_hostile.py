@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ def test_hostile_text_is_text(made: Site) -> None:
     read = Read(html)
     assert read.tags.count("script") == 1, "only ours"
     assert not {"iframe", "img"} & set(read.tags)
-    assert read.tags.count("b") == html.count("<b class=in>"), "only those that set an input apart"
+    ours = html.count("<b class=in>") + len(re.findall(r"<li[^<>]*><b>", html))
+    assert read.tags.count("b") == ours, "only those of an input that is set apart, and of tokens"
     assert not read.forbidden
     assert f"say {SHOWN} \n " in read.blocks, "the prompt, with the input in it"
     assert read.blocks.count(SHOWN) == 1, "what was written, and read so"

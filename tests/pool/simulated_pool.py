@@ -348,8 +348,9 @@ class SimulatedPool:
     def _look(self, job: str, open_: _Open) -> None:
         if self._open.get(job) is not open_:
             return
-        waited = sum(u.status == "leased" and self.now < u.waited_until for u in open_.units)
-        if waited and self.now < open_.deadline:
+        if self.now < open_.deadline and any(
+            u.status == "leased" and self.now < u.waited_until for u in open_.units
+        ):
             return
         units = [
             Progress(status=u.status, pickup_until=u.facts.pickup_until, deadline=u.waited_until)  # type: ignore[arg-type]

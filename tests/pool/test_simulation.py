@@ -196,6 +196,6 @@ def test_ten_thousand_machines_are_decided_for_quickly() -> None:
     spent = time.process_time() - started
     assert min(pool.leases.values()) >= 2
     assert pool.decisions >= 25_000
-    assert spent / pool.decisions < 1e-3, "a decision takes a tenth of this when it is alone"
+    assert spent / pool.decisions < 1e-3, "with the simulation around it, a quarter of this when it is alone"
     fold = pool.rounds["train"][1]
     assert took(fold) <= PICKUP + patience(TARGET) + 2

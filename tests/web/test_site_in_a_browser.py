@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from browsing import CHROMIUM, Reader, chromium, hosted
-from made_runs import hostile_records, write_run
+from made_runs import answer, hostile_records, record, write_run
 
+from commonweal.core.completion import Request
+from commonweal.evals.run_folder import RUN, read_json, write_json
 from commonweal.web.site import Site, export, load
 from commonweal.web.site.addresses import comparison, shard, slug
 from commonweal.web.site.addresses import run as run_path
@@ -115,6 +117,109 @@ def test_a_board_is_worked_with_the_keyboard(reader: Reader) -> None:
     page.keyboard.press("Enter")
     assert page.locator("th[aria-sort]").count() == 1
     assert page.evaluate("document.activeElement.className") == "sort", "the focus stays where it was"
+
+
+@pytest.fixture(scope="module")
+def boards(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a site of fourteen models of three makers, some imported, of which half lack a scenario."""
+    like, runs = site.by_place["mock", "kinds"].folder, tmp_path_factory.mktemp("fourteen")
+    for place in range(14):
+        name = ("ada/", "bob/", "")[place % 3] + f"m{place:02}"
+        for scenario in ("one", "two")[: 1 + place % 2]:
+            asked = [
+                record(f"id{n}", Request(model="m", prompt=f"{n}?"), answer("yes"), float(n <= place))
+                for n in range(20)
+            ]
+            write_run(runs / f"{place}-{scenario}", like, name, scenario, asked)
+            if place < 4:
+                told = read_json(runs / f"{place}-{scenario}" / RUN)
+                write_json(
+                    runs / f"{place}-{scenario}" / RUN, {**told, "imported": {"from": "HELM", "name": "x"}}
+                )
+    folder = tmp_path_factory.mktemp("filtered")
+    export(load([runs], wanted=[("ada/m00", "bob/m13")]), folder)
+    with hosted(folder) as address:
+        yield address
+
+
+def test_a_board_is_filtered_and_the_address_keeps_it(browser: Any, boards: str) -> None:
+    context = browser.new_context()
+    reader = Reader(context, boards)
+    page = reader.page
+    reader.open("index.html")
+    assert len(reader.names()) == 14
+    assert not page.get_by_role("status").inner_text()
+    page.get_by_label("measured by").select_option("HELM")
+    assert sorted(name[-3:] for name in reader.names()) == ["m00", "m01", "m02", "m03"]
+    page.get_by_label("made by").select_option("ada")
+    assert sorted(reader.names()) == ["ada/m00", "ada/m03"]
+    assert "2 of 14 models shown" in page.get_by_role("status").inner_text()
+    page.get_by_label("only scenarios that all shown models have").check()
+    assert "and 1 of 2 scenarios shown" in page.get_by_role("status").inner_text()
+    assert page.locator("thead th:visible").count() == 4
+    page.get_by_label("at least").select_option("all")
+    assert reader.names() == ["ada/m03"]
+    assert page.locator("thead th:visible").count() == 5, "the one that is left has both"
+    for part in ("from=HELM", "by=ada", "least=100", "common=1"):
+        assert part in page.url
+    page.reload()
+    assert reader.names() == ["ada/m03"]
+    page.get_by_role("button", name="clear the filters").focus()
+    page.keyboard.press("Enter")
+    assert len(reader.names()) == 14
+    assert page.url == f"{boards}index.html"
+    reader.open("index.html?by=nobody&least=7&from=%3Cb%3E")
+    assert len(reader.names()) == 14, "what no filter offers hides nothing"
+    reader.open("index.html?by=-")
+    assert sorted(reader.names()) == ["m02", "m05", "m08", "m11"]
+    context.close()
+    assert not reader.troubles
+
+
+def test_filters_are_worked_with_the_keyboard(browser: Any, boards: str) -> None:
+    context = browser.new_context()
+    reader = Reader(context, boards)
+    page = reader.page
+    reader.open("index.html")
+    page.get_by_label("Search models").focus()
+    for name in ("from", "by", "least"):
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.name") == name
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    assert "common=1" in page.url
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.type("all")
+    assert len(reader.names()) == 7
+    assert page.evaluate("document.activeElement.name") == "least", "the focus stays where it was"
+    context.close()
+    assert not reader.troubles
+
+
+def test_without_a_script_no_filter_stands_in_the_way(browser: Any, boards: str) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    reader = Reader(context, boards)
+    reader.open("index.html?from=HELM&common=1")
+    assert len(reader.names()) == 14
+    assert reader.page.locator("select").count() == 0
+    context.close()
+
+
+def test_pinned_models_without_a_page_are_told_how_to_get_one(browser: Any, boards: str) -> None:
+    context = browser.new_context()
+    reader = Reader(context, boards)
+    page = reader.page
+    reader.open("index.html")
+    page.get_by_role("button", name="pin ada/m00").click()
+    page.get_by_role("button", name="pin m11").click()
+    assert '--compare "' in page.locator(".bar code").inner_text()
+    assert set(page.locator(".bar code").inner_text().split('"')[1].split(",")) == {"ada/m00", "m11"}
+    page.get_by_role("button", name="pin m11").click()
+    page.get_by_role("button", name="pin bob/m13").click()
+    page.get_by_role("link", name="Compare the two pinned models").click()
+    assert page.url == boards + comparison("ada/m00", "bob/m13")
+    context.close()
+    assert not reader.troubles
 
 
 def test_white_space_and_hidden_characters_are_shown_on_demand(reader: Reader) -> None:

@@ -26,6 +26,10 @@ def site(
     labels: Annotated[
         Path | None, typer.Option(help="A folder with labels of models: JSON, TOML, or models' folders.")
     ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A,B", help="Two models to have a page that compares them; may be repeated."),
+    ] = None,
     skip_damaged: Annotated[
         bool,
         typer.Option("--skip-damaged", help="Go on without runs that cannot be read; the site says which."),
@@ -35,4 +39,12 @@ def site(
     """Write the evaluation site: from the leaderboard to the exact prompt, for any web host."""
     from commonweal.commands.site import export_site
 
-    export_site(runs or [Path("runs")], out, releases, labels, skip_damaged=skip_damaged, as_json=json_)
+    export_site(
+        runs or [Path("runs")],
+        out,
+        releases,
+        labels,
+        compare or [],
+        skip_damaged=skip_damaged,
+        as_json=json_,
+    )

@@ -8,8 +8,24 @@ from pathlib import Path
 
 from commonweal import console
 from commonweal.console import safe, size
+from commonweal.core.errors import ConfigError
 from commonweal.web.site import export, load
 from commonweal.web.site.label import read_labels
+
+_MOST_PAIRS = 1_000
+
+
+def pairs_of(words: Sequence[str]) -> list[tuple[str, str]]:
+    """What ``--compare A,B`` asks for. Raises ConfigError."""
+    if len(words) > _MOST_PAIRS:
+        raise ConfigError(f"--compare: {len(words):,} pairs, and {_MOST_PAIRS:,} are the most")
+    made = []
+    for word in words:
+        a, comma, b = word.partition(",")
+        if not (a.strip() and comma and b.strip()) or "," in b:
+            raise ConfigError(f"--compare '{word[:80]}': not two models", hint="--compare A,B")
+        made.append((a.strip(), b.strip()))
+    return made
 
 
 def export_site(
@@ -17,6 +33,7 @@ def export_site(
     out: Path,
     releases: Path | None,
     labels: Path | None,
+    compare: Sequence[str],
     *,
     skip_damaged: bool,
     as_json: bool,
@@ -25,7 +42,7 @@ def export_site(
     began = time.monotonic()
     with console.live_line("reading the runs", shown=not as_json) as tell:
         told = read_labels(labels) if labels is not None else None
-        site = load(paths, releases, labels=told)
+        site = load(paths, releases, labels=told, wanted=pairs_of(compare))
 
         def progress(files: int) -> None:
             tell(f"writing: {files:,} files")

@@ -65,17 +65,22 @@ class BoardCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardRow:
+    """``origin`` is whose runs its numbers are from: "here", whom they were imported from, "several", or "" for none."""
+
     model: Link
     slug: str
     win_rate: float | None
     coverage: float
     cells: Sequence[BoardCell]
+    measured: bool = True
+    origin: str = "here"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderboardPage(Page):
     """``damaged`` are files of runs that cannot be read, and why. ``notes`` are the reasons why cells are empty or in
-    part, in order of their numbers; ``pairs`` are the pages of two models by the ids of both."""
+    part, in order of their numbers; ``pairs`` are the pages of two models by the ids of both; with ``any_pair`` every
+    two have one."""
 
     template: ClassVar[str] = "leaderboard.html"
 
@@ -86,6 +91,7 @@ class LeaderboardPage(Page):
     notes: Sequence[str]
     files: Sequence[Link]
     pairs: Sequence[str]
+    any_pair: bool
     runs: int
     damaged: Sequence[tuple[str, str]]
 
@@ -112,7 +118,10 @@ def page(site: Site, group: str) -> LeaderboardPage:
             )
             for kind in ("csv", "json", "parquet")
         ],
-        pairs=[f"{slug(a)}/{slug(b)}" for a, b in site.pairs if slug(a) in there and slug(b) in there],
+        pairs=[]
+        if site.any_pair
+        else [f"{slug(a)}/{slug(b)}" for a, b in site.pairs if slug(a) in there and slug(b) in there],
+        any_pair=site.any_pair,
         runs=len(site.runs),
         damaged=[(one.named, one.why) for one in site.found.damaged],
     )
@@ -135,7 +144,14 @@ def _row(site: Site, board: Board, model: str, notes: dict[str, int]) -> BoardRo
         win_rate=board.win_rate.get(model),
         coverage=board.coverage[model],
         cells=[_cell(site, board, model, column, notes) for column in board.columns],
+        origin=_origin(site, model),
     )
+
+
+def _origin(site: Site, model: str) -> str:
+    """Who measured it: here, or somebody else, of whom the runs were imported."""
+    names = {str((run.run.get("imported") or {}).get("from") or "here") for run in site.runs_of(model=model)}
+    return names.pop() if len(names) == 1 else "several"
 
 
 def _unmeasured(board: Board, model: str, notes: dict[str, int]) -> BoardRow:
@@ -148,6 +164,8 @@ def _unmeasured(board: Board, model: str, notes: dict[str, int]) -> BoardRow:
         win_rate=None,
         coverage=0.0,
         cells=[empty for _ in board.columns],
+        measured=False,
+        origin="",
     )
 
 

@@ -77,6 +77,7 @@ def page(site: Site, model: str) -> ModelPage | None:
     if not runs and served is None:
         return None
     board = site.board if runs else None
+    partners = site.partners(model)
     return ModelPage(
         path=addresses.model(model),
         title=model,
@@ -103,9 +104,9 @@ def page(site: Site, model: str) -> ModelPage | None:
             for run in runs
         ],
         compared=[
-            Link(text=b if a == model else a, path=addresses.comparison(a, b))
-            for a, b in (site.pairs if runs else ())
-            if model in (a, b)
+            Link(text=other, path=addresses.comparison(model, other))
+            for other in (site.order if runs else ())
+            if other in partners
         ],
         served=served,
     )

@@ -33,6 +33,9 @@ Facts = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPage(Page):
+    """``others`` are the runs of the same name of other models, each with the page that compares the two models, "" for
+    none."""
+
     template: ClassVar[str] = "run.html"
 
     name: str
@@ -60,7 +63,7 @@ class RunPage(Page):
     views: Sequence[ViewLink]
     items: Sequence[Brief]
     earlier: Sequence[Link]
-    others: Sequence[Link]
+    others: Sequence[tuple[Link, str]]
     across: str
 
 
@@ -70,6 +73,7 @@ def page(site: Site, run: SavedRun) -> RunPage:
     found = views(digest)
     forms = _forms(run)
     whole = [stat for stat in run.stats if not stat.subset]
+    partners = site.partners(run.model)
     return RunPage(
         path=addresses.run(run.model, run.name),
         title=f"{run.name}, {run.model}",
@@ -105,7 +109,10 @@ def page(site: Site, run: SavedRun) -> RunPage:
             for number, before in enumerate(site.earlier(run), 1)
         ],
         others=[
-            Link(text=other.model, path=addresses.run(other.model, other.name))
+            (
+                Link(text=other.model, path=addresses.run(other.model, other.name)),
+                addresses.comparison(run.model, other.model) if other.model in partners else "",
+            )
             for other in site.runs_of(name=run.name)
             if other.model != run.model
         ],
@@ -153,6 +160,8 @@ def _cost(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "dollars", f"{cost['dollars']:.4f}"
     if cost.get("joules") is not None:
         yield "joules", f"{cost['joules']:,.0f}"
+    if isinstance(pictures := told.get("pictures"), dict):
+        yield "pictures", f"{pictures.get('kept', 0)} kept, {pictures.get('left_out', 0)} left out"
     if told.get("seconds") is not None:
         yield "time", span(float(told["seconds"]))
     asked = told.get("instances") or {}

@@ -110,7 +110,9 @@ def part_of(share: Share, folder: Path, *, skip_damaged: bool = False) -> Part:
 
 
 def _part_of(share: Share, folder: Path) -> Part:
-    site = Site([KnownRun.of(run) for run in share.runs], found=Found(earlier=share.earlier))
+    site = Site(
+        [KnownRun.of(run) for run in share.runs], found=Found(earlier=share.earlier), pairs=share.pairs
+    )
     compared: dict[tuple[str, str], Compared] = {}
     written = write(_pages(site, share, compared), folder)
     columns = {share.scenario: site.column(share.scenario)} if share.whole else {}

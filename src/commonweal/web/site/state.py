@@ -8,13 +8,14 @@ its models (``catalogue``, None without one) is asked anew for every page.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from commonweal.core.errors import DataError, NotFound
+from commonweal.core.errors import ConfigError, DataError, NotFound
 from commonweal.evals.run_folder import read_json
 from commonweal.evals.scenarios.registry import SUITES
 from commonweal.evals.statistics import mean_win_rates
@@ -40,6 +41,9 @@ _EARLIER = 3
 
 _ALL_PAIRS = 12
 _NEIGHBOURS = 3
+
+Pair = tuple[str, str]
+"""Two models, the one whose slug is first first."""
 
 
 class _Unranked(SavedRun):
@@ -87,9 +91,12 @@ class Site:
         labels: Labels | None = None,
         *,
         found: Found | None = None,
+        pairs: Sequence[Pair] | None = None,
     ) -> None:
         self.found = found if found is not None else Found()
         self.released = 0
+        self.wanted: Sequence[Pair] = ()
+        self._pairs = pairs
         self.catalogue, self.labels = catalogue, labels
         self.runs = [scored_run(run) for run in runs]
         self.releases = releases
@@ -183,11 +190,31 @@ class Site:
     @cached_property
     def pairs(self) -> Sequence[tuple[str, str]]:
         """The models that are compared on a page, the one whose slug is first first: all pairs of up to twelve models,
-        else each with the next three on the board."""
+        else each with the next three on the board; and those that were asked for (``wanted``). A
+        part of a site is told which."""
+        if self._pairs is not None:
+            return self._pairs
         models = self.order
         near = len(models) if len(models) <= _ALL_PAIRS else _NEIGHBOURS
         pairs = [(a, b) for i, a in enumerate(models) for b in models[i + 1 : i + 1 + near]]
-        return sorted((a, b) if slug(a) < slug(b) else (b, a) for a, b in pairs)
+        return sorted({in_order(a, b) for a, b in (*pairs, *self.wanted)})
+
+    @property
+    def any_pair(self) -> bool:
+        """Whether any two models have a page: on a hub, which makes it when it is asked for."""
+        return self.catalogue is not None
+
+    @cached_property
+    def _partners(self) -> Mapping[str, Set[str]]:
+        found: dict[str, set[str]] = {}
+        for a, b in self.pairs:
+            found.setdefault(a, set()).add(b)
+            found.setdefault(b, set()).add(a)
+        return found
+
+    def partners(self, model: str) -> Set[str]:
+        """The models that a model has a page with."""
+        return set(self.model_slugs.values()) - {model} if self.any_pair else self._partners.get(model, set())
 
     def served_slugs(self) -> Mapping[str, str]:
         """The models of the hub, by the slugs in their addresses; none without a hub."""
@@ -223,6 +250,24 @@ class Site:
         return found
 
 
+def in_order(a: str, b: str) -> Pair:
+    """Two models as the address of their page has them."""
+    return (a, b) if slug(a) < slug(b) else (b, a)
+
+
+def chosen(wanted: Sequence[Pair], models: Collection[str]) -> list[Pair]:
+    """The pairs that were asked for. Raises NotFound for a model that no run is of, ConfigError for one with itself."""
+    for pair in wanted:
+        for name in pair:
+            if name not in models:
+                near = get_close_matches(name, models, n=1, cutoff=0.5)
+                hint = f"did you mean '{near[0]}'?" if near else "the models are on the board"
+                raise NotFound(f"--compare: no run is of a model '{name[:80]}'", hint=hint)
+        if pair[0] == pair[1]:
+            raise ConfigError(f"--compare: '{pair[0][:80]}' twice", hint="name two models")
+    return sorted({in_order(*pair) for pair in wanted})
+
+
 def load(
     paths: Sequence[Path],
     releases: Path | None = None,
@@ -230,14 +275,17 @@ def load(
     labels: Labels | None = None,
     *,
     before: Site | None = None,
+    wanted: Sequence[Pair] = (),
 ) -> Site:
     """The site of the runs below ``paths``. Of a site ``before`` is kept what has not changed since; it is given back
-    itself where nothing has. Raises NotFound where there is no run."""
+    itself where nothing has. Raises NotFound where there is no run, and for a name in
+    ``wanted`` that no run has."""
     found = look(paths, before.found if before is not None else None)
     stamp = _stamp(releases)
     if before is not None and found.stamps == before.found.stamps and stamp == before.released:
         return before
     site = Site(found.runs, read_releases(releases) if releases else (), catalogue, labels, found=found)
+    site.wanted = chosen(wanted, set(site.model_slugs.values()))
     site.released = stamp
     if before is not None:
         site.keep(before)

@@ -1,7 +1,9 @@
-// What a board can do with a script: sort, search, pin, and compare two. The address holds the state. Without a script
+// What a board can do with a script: sort, search, filter, pin, and compare two. The address holds the state. Without a script
 // the tables and links are all there. Nothing here loads anything.
 
 const LOWER = "data-lower";
+const FIRST = 3; // the columns before those of scenarios: model, win rate, measured
+const NONE = "-"; // in the address, for names without a maker
 
 function textButton(text, label) {
   const button = document.createElement("button");
@@ -17,6 +19,8 @@ class BoardTable extends HTMLElement {
     this.body = this.table.tBodies[0];
     this.heads = [...this.table.tHead.rows[0].cells];
     this.rows = [...this.body.rows];
+    this.choices = new Map();
+    this.common = null;
     this.pairs = new Set((this.dataset.pairs || "").split(" "));
     this.addBar();
     this.heads.forEach((head, index) => this.addSort(head, index));
@@ -41,6 +45,90 @@ class BoardTable extends HTMLElement {
     this.compare.setAttribute("aria-live", "polite");
     bar.append(label, this.compare);
     this.prepend(bar);
+    this.addFilters(bar);
+  }
+
+  // Only what can part the models of this board is offered.
+  addFilters(bar) {
+    const origins = new Set(this.rows.map((row) => this.origin(row)));
+    const makers = new Set(this.rows.map((row) => this.maker(row)));
+    const shares = new Set(this.rows.map((row) => this.share(row)));
+    this.filters = document.createElement("div");
+    this.filters.className = "filters";
+    this.filters.setAttribute("role", "group");
+    this.filters.setAttribute("aria-label", "Filters");
+    if (origins.size > 1) this.addChoice("from", "measured by", origins, this.originName);
+    if (makers.size > 1 && makers.size < this.rows.length) {
+      this.addChoice("by", "made by", makers, (name) => name || "others");
+    }
+    if (shares.size > 1) {
+      const least = new Map([["50", "half"], ["100", "all"]]);
+      this.addChoice("least", "scenarios measured, at least", least.keys(), (name) => least.get(name));
+    }
+    if (this.heads.length > FIRST + 1 && shares.size > 1) this.addCommon();
+    this.told = document.createElement("p");
+    this.told.className = "told";
+    this.told.setAttribute("role", "status");
+    if (this.filters.childElementCount) bar.after(this.filters);
+    (this.filters.childElementCount ? this.filters : bar).after(this.told);
+  }
+
+  addChoice(key, title, values, name) {
+    const label = document.createElement("label");
+    const choice = document.createElement("select");
+    choice.name = key;
+    choice.add(new Option("any", ""));
+    for (const value of [...values].sort()) choice.add(new Option(name(value), value || NONE));
+    choice.addEventListener("change", () => this.changed());
+    label.append(`${title} `, choice);
+    this.filters.append(label);
+    this.choices.set(key, choice);
+  }
+
+  addCommon() {
+    const label = document.createElement("label");
+    this.common = document.createElement("input");
+    this.common.type = "checkbox";
+    this.common.name = "common";
+    this.common.addEventListener("change", () => this.changed());
+    label.append(this.common, " only scenarios that all shown models have");
+    this.filters.append(label);
+  }
+
+  origin(row) {
+    return row.dataset.from ?? (row.hasAttribute("data-unmeasured") ? "nobody" : "here");
+  }
+
+  originName(name) {
+    return name === "here" ? "this site" : name;
+  }
+
+  // The part before the slash of a name like "org/model".
+  maker(row) {
+    const [first, rest] = this.name(row).split("/", 2);
+    return rest === undefined ? "" : first;
+  }
+
+  share(row) {
+    return Number(row.cells[2].dataset.value || 0);
+  }
+
+  passes(row) {
+    const wanted = (key) => this.choices.get(key)?.value ?? "";
+    const [origin, maker, least] = [wanted("from"), wanted("by"), wanted("least")];
+    return (
+      (!origin || this.origin(row) === origin) &&
+      (!maker || (this.maker(row) || NONE) === maker) &&
+      (!least || 100 * this.share(row) >= Number(least) - 1e-9)
+    );
+  }
+
+  clear() {
+    this.search.value = "";
+    for (const choice of this.choices.values()) choice.value = "";
+    if (this.common) this.common.checked = false;
+    this.changed();
+    this.search.focus();
   }
 
   addSort(head, index) {
@@ -73,6 +161,11 @@ class BoardTable extends HTMLElement {
     this.column = column === null ? -1 : this.heads.findIndex((head) => this.title(head) === column);
     this.order = state.get("order") === "ascending" ? "ascending" : "descending";
     this.search.value = state.get("q") ?? "";
+    for (const [key, choice] of this.choices) {
+      choice.value = state.get(key) ?? "";
+      if (choice.selectedIndex < 0) choice.value = "";
+    }
+    if (this.common) this.common.checked = state.get("common") === "1";
     this.rows.forEach((row) => row.classList.toggle("pinned", pinned.has(row.dataset.model)));
     this.show();
   }
@@ -84,6 +177,8 @@ class BoardTable extends HTMLElement {
       state.set("order", this.order);
     }
     if (this.search.value) state.set("q", this.search.value);
+    for (const [key, choice] of this.choices) if (choice.value) state.set(key, choice.value);
+    if (this.common?.checked) state.set("common", "1");
     for (const row of this.pinned()) state.append("pin", row.dataset.model);
     const told = state.toString();
     history.replaceState(null, "", (told ? `?${told}` : location.pathname) + location.hash);
@@ -109,7 +204,7 @@ class BoardTable extends HTMLElement {
     for (const row of ordered) {
       const name = this.name(row).toLowerCase();
       const pinned = row.classList.contains("pinned");
-      row.hidden = !pinned && wanted !== "" && !name.includes(wanted);
+      row.hidden = !pinned && !(name.includes(wanted) && this.passes(row));
       const pin = row.querySelector(".pin");
       pin.setAttribute("aria-pressed", String(pinned));
       pin.textContent = pinned ? "★" : "☆";
@@ -121,7 +216,34 @@ class BoardTable extends HTMLElement {
       else head.removeAttribute("aria-sort");
       head.querySelector(".sort").textContent = !sorted ? "↕" : this.order === "ascending" ? "↑" : "↓";
     });
+    this.showColumns();
     this.showCompare();
+  }
+
+  // Columns that a shown model has no number in are hidden where only common ones are wanted.
+  showColumns() {
+    const shown = this.rows.filter((row) => !row.hidden);
+    let hidden = 0;
+    this.heads.forEach((head, index) => {
+      const lacks = (row) => row.cells[index].dataset.value === "";
+      const hide = index >= FIRST && Boolean(this.common?.checked) && shown.some(lacks);
+      head.hidden = hide;
+      for (const row of this.rows) row.cells[index].hidden = hide;
+      hidden += hide;
+    });
+    this.tell(shown.length, hidden);
+  }
+
+  tell(shown, hidden) {
+    this.told.replaceChildren();
+    const all = this.heads.length - FIRST;
+    const said = [];
+    if (shown < this.rows.length) said.push(`${shown} of ${this.rows.length} models`);
+    if (hidden) said.push(`${all - hidden} of ${all} scenarios`);
+    if (!said.length) return;
+    const button = textButton("clear", "clear the filters");
+    button.addEventListener("click", () => this.clear());
+    this.told.append(`${said.join(" and ")} shown; the numbers are those of the whole board. `, button);
   }
 
   sorted() {
@@ -139,12 +261,19 @@ class BoardTable extends HTMLElement {
   }
 
   showCompare() {
-    const chosen = this.pinned().map((row) => row.dataset.model).sort();
+    const rows = this.pinned();
+    const chosen = rows.map((row) => row.dataset.model).sort();
     this.compare.replaceChildren();
     if (chosen.length === 1) this.compare.textContent = "Pin a second model to compare the two.";
     if (chosen.length !== 2) return;
-    if (!this.pairs.has(chosen.join("/"))) {
-      this.compare.textContent = "There is no page that compares these two.";
+    if (rows.some((row) => row.hasAttribute("data-unmeasured"))) {
+      this.compare.textContent = "Not both of these were measured, so nothing can be compared.";
+      return;
+    }
+    if (!this.hasAttribute("data-any") && !this.pairs.has(chosen.join("/"))) {
+      const code = document.createElement("code");
+      code.textContent = `--compare "${rows.map((row) => this.name(row)).join(",")}"`;
+      this.compare.append("No page of these two was made here. It is made with commonweal site ... ", code);
       return;
     }
     const link = document.createElement("a");

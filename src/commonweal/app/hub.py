@@ -63,7 +63,8 @@ class HubSettings:
     ``upload_quota``: the bytes that an account may have uploaded and nothing names yet. ``strangers_a_minute``: how
     many calls without a valid key an address may make. ``serve``: the limits of the API under ``/v1``;
     ``community``: who looks at what its users say. ``runs``: the folder of evaluations that the site at ``/`` shows,
-    None for no site, and ``releases`` the folder of their releases, which need not be there yet."""
+    None for no site, ``releases`` the folder of their releases, which need not be there yet, and ``reported`` that of
+    others' results."""
 
     folder: Path
     heartbeat_seconds: float = 10.0
@@ -77,6 +78,7 @@ class HubSettings:
     fold: bool = True
     runs: Path | None = None
     releases: Path | None = None
+    reported: Path | None = None
     serve: ServeOptions = field(default_factory=ServeOptions)
     community: CommunitySettings = field(default_factory=CommunitySettings)
 
@@ -164,18 +166,20 @@ def build(
     )
     for routes in (work_routes, blob_routes, job_routes, people_routes, credit_routes):
         app.include_router(routes.router)
+    shown = settings.runs if settings.runs is not None else settings.reported
     live = LiveSite(
         [] if settings.runs is None else [settings.runs],
         clock,
         catalogue=Catalogue(database, blobs),
         labels=HubLabels(database),
-        places=pages.places(settings.runs),
+        places=pages.places(shown),
         releases=settings.releases,
+        reported=settings.reported,
     )
     app.state.labels = HubLabels(database, live.runs_of)
     serving.enter(app, half)
-    pages.enter(app, hub, settings.runs)
-    app.include_router(router_of_models(live) if settings.runs is None else router_of(live))
+    pages.enter(app, hub, shown)
+    app.include_router(router_of_models(live) if shown is None else router_of(live))
     return app
 
 

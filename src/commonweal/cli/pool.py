@@ -67,6 +67,9 @@ def hub(
     releases: Annotated[
         Path | None, typer.Option(help="Show the releases in this folder on that site.")
     ] = None,
+    reported: Annotated[
+        Path | None, typer.Option(help="Show the results of others in this folder on that site.")
+    ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Run a hub: one process with its own database and a folder, or one of many on yours."""
@@ -91,6 +94,7 @@ def hub(
             judge=judge,
             runs=runs,
             releases=releases,
+            reported=reported,
             json=json_,
         )
     )

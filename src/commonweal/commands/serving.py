@@ -38,8 +38,8 @@ class HubProcess:
     """The flags of ``commonweal hub``. An empty ``database`` is the embedded server, an empty ``store`` a folder
     beside it; ``limits`` are requests and tokens a minute, and how many processes grant them together; ``community``
     is a TOML file of :class:`~commonweal.serve.community.settings.CommunitySettings`; ``runs`` has the evaluations
-    that are shown at ``/``, None for none, and ``releases`` what was frozen of them; ``judge``: whether members'
-    answers are scored anew here."""
+    that are shown at ``/``, None for none, ``releases`` what was frozen of them, and ``reported`` what others
+    published; ``judge``: whether members' answers are scored anew here."""
 
     folder: Path
     host: str
@@ -56,6 +56,7 @@ class HubProcess:
     community: Path | None = None
     runs: Path | None = None
     releases: Path | None = None
+    reported: Path | None = None
     judge: bool = False
 
 
@@ -76,6 +77,7 @@ def serve_hub(process: HubProcess) -> None:
         fold=process.fold,
         runs=process.runs,
         releases=process.releases,
+        reported=process.reported,
         community=community,
         serve=ServeOptions(requests_per_minute=requests, tokens_per_minute=tokens, processes=processes),
     )

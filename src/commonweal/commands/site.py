@@ -34,6 +34,7 @@ def export_site(
     releases: Path | None,
     labels: Path | None,
     compare: Sequence[str],
+    reported: Path | None = None,
     *,
     skip_damaged: bool,
     as_json: bool,
@@ -42,7 +43,7 @@ def export_site(
     began = time.monotonic()
     with console.live_line("reading the runs", shown=not as_json) as tell:
         told = read_labels(labels) if labels is not None else None
-        site = load(paths, releases, labels=told, wanted=pairs_of(compare))
+        site = load(paths, releases, labels=told, wanted=pairs_of(compare), reported=reported)
 
         def progress(files: int) -> None:
             tell(f"writing: {files:,} files")
@@ -57,6 +58,7 @@ def export_site(
                 "damaged": len(site.found.damaged),
                 "models": len(site.model_slugs),
                 "scenarios": len(site.scenario_slugs),
+                "boards_of_others": len(site.reported),
                 "files": done.files,
                 "bytes": done.size,
                 "largest_page": done.largest,
@@ -69,6 +71,8 @@ def export_site(
         f"{_counted(len(site.runs), 'run')} of {_counted(len(site.model_slugs), 'model')}: "
         f"{done.files:,} files, {size(done.size)}, in {seconds:.1f} s"
     )
+    if site.reported:
+        console.out.print(f"{_counted(len(site.reported), 'board')} of others, not measured here")
     if told is not None and (others := sorted(told.by_name.keys() - set(site.model_slugs.values()))):
         console.out.print(f"no run is of: {safe(', '.join(others))}; their labels are left out")
     console.out.print(safe(str(out / "index.html")))

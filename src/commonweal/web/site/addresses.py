@@ -112,3 +112,16 @@ def flips(a: str, b: str, run_name: str) -> str:
 
 
 RELEASES = "releases.html"
+LABEL_SCHEMA = "schemas/label.json"
+
+REPORTED = "reported/index.html"
+"""The boards of others."""
+
+
+def reported(board_name: str, view: str = "") -> str:
+    """A board of somebody else's; ``view`` is one of its tabs, "" the first."""
+    return f"reported/{slug(board_name)}/{slug(view) if view else 'index'}.html"
+
+
+def reported_file(board_name: str, kind: str) -> str:
+    return f"reported/{slug(board_name)}.{kind}"

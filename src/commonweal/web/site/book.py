@@ -20,6 +20,7 @@ from commonweal.web.site import (
     listing,
     model,
     releases,
+    reported,
     run,
     scenario,
 )
@@ -49,7 +50,7 @@ def first_pages(site: Site) -> Iterator[Made]:
     """What is not of one scenario or run: boards, models, releases."""
     yield from FILES.values()
     for group in site.groups:
-        yield leaderboard.page(site, group)
+        yield home(site) if group == "all" else leaderboard.page(site, group)
         yield from leaderboard.files(site, group)
     yield model.models_page(site)
     for one in site.every_model():
@@ -57,6 +58,13 @@ def first_pages(site: Site) -> Iterator[Made]:
             yield found
             yield from label.pages(site, one)
     yield releases.page(site)
+    yield from reported.pages(site)
+
+
+def home(site: Site) -> Page:
+    """The board of all runs; on a site that has none, what others reported."""
+    others = reported.index(site, "index.html") if not site.runs else None
+    return others or leaderboard.page(site, "all")
 
 
 def run_pages(site: Site, each: ScoredRun) -> Iterator[Made]:
@@ -154,7 +162,7 @@ def _text(site: Site, a: str, b: str, number: str, name: str) -> Made | None:
 _PART, _NUMBER = "([a-z0-9][a-z0-9_.-]*)", "([1-9][0-9]{0,6})"
 
 _WAYS: tuple[tuple[re.Pattern[str], Callable[..., Made | None]], ...] = (
-    (re.compile(r"index\.html"), lambda site: leaderboard.page(site, "all")),
+    (re.compile(r"index\.html"), home),
     (re.compile(rf"static/{_PART}"), lambda site, name: FILES.get(name)),
     (re.compile(rf"boards/{_PART}\.html"), _board),
     (re.compile(rf"boards/{_PART}\.(csv|json|parquet)"), _board_file),
@@ -163,6 +171,9 @@ _WAYS: tuple[tuple[re.Pattern[str], Callable[..., Made | None]], ...] = (
     (re.compile(rf"models/{_PART}\.html"), _model),
     (re.compile(rf"models/{_PART}/label\.(html|json|md)"), _label),
     (re.compile(re.escape(addresses.RELEASES)), lambda site: releases.page(site)),
+    (re.compile(r"reported/index\.html"), reported.index),
+    (re.compile(rf"reported/{_PART}/{_PART}\.html"), reported.find),
+    (re.compile(rf"reported/{_PART}\.(csv|json|parquet)"), reported.find_file),
     (re.compile(rf"across/{_PART}/{_NUMBER}\.html"), _disputed),
     (re.compile(rf"compare/{_PART}/{_PART}\.html"), _comparison),
     (re.compile(rf"compare/{_PART}/{_PART}/{_PART}\.html"), _flips),
@@ -173,5 +184,5 @@ _WAYS: tuple[tuple[re.Pattern[str], Callable[..., Made | None]], ...] = (
     (re.compile(rf"runs/{_PART}/{_PART}/text-{_NUMBER}/([a-z0-9-]+)\.txt"), _text),
 )
 
-PREFIXES = ("boards", "scenarios", "across", "compare", "runs")
+PREFIXES = ("boards", "reported", "scenarios", "across", "compare", "runs")
 """The first parts of the paths of pages, but for those of models."""

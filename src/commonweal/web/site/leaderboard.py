@@ -6,18 +6,16 @@ in one group is left white. An empty cell leads to the reason, below the table.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from commonweal.evals.columns import column as arrow_column
 from commonweal.evals.metrics.registry import DEFINITIONS
 from commonweal.evals.summary.board import Board, Cell, Column
 from commonweal.web.site import addresses
 from commonweal.web.site.addresses import slug
+from commonweal.web.site.downloads import KINDS, MEDIA_TYPES, csv_of, kind_name, parquet_of
 from commonweal.web.site.page import HOME, File, Link, Page
 from commonweal.web.site.state import Site
 
@@ -65,7 +63,7 @@ class BoardCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardRow:
-    """``origin`` is whose runs its numbers are from: "here", whom they were imported from, "several", or "" for none."""
+    """``origin`` is whose runs its numbers are from: "here", whom they were imported from, "several"; "" for none."""
 
     model: Link
     slug: str
@@ -80,7 +78,7 @@ class BoardRow:
 class LeaderboardPage(Page):
     """``damaged`` are files of runs that cannot be read, and why. ``notes`` are the reasons why cells are empty or in
     part, in order of their numbers; ``pairs`` are the pages of two models by the ids of both; with ``any_pair`` every
-    two have one."""
+    two have one. ``others`` leads to what others published, None where nothing is here."""
 
     template: ClassVar[str] = "leaderboard.html"
 
@@ -94,6 +92,7 @@ class LeaderboardPage(Page):
     any_pair: bool
     runs: int
     damaged: Sequence[tuple[str, str]]
+    others: Link | None = None
 
 
 def page(site: Site, group: str) -> LeaderboardPage:
@@ -112,18 +111,14 @@ def page(site: Site, group: str) -> LeaderboardPage:
         columns=[_column(one) for one in board.columns],
         rows=rows,
         notes=list(notes),
-        files=[
-            Link(
-                text=kind.upper() if kind != "parquet" else "Parquet", path=addresses.board_file(group, kind)
-            )
-            for kind in ("csv", "json", "parquet")
-        ],
+        files=[Link(text=kind_name(kind), path=addresses.board_file(group, kind)) for kind in KINDS],
         pairs=[]
         if site.any_pair
         else [f"{slug(a)}/{slug(b)}" for a, b in site.pairs if slug(a) in there and slug(b) in there],
         any_pair=site.any_pair,
         runs=len(site.runs),
         damaged=[(one.named, one.why) for one in site.found.damaged],
+        others=Link(text="Boards of others", path=addresses.REPORTED) if site.reported else None,
     )
 
 
@@ -203,14 +198,15 @@ def _way(site: Site, model: str, scenario: str) -> str:
 
 def files(site: Site, group: str) -> Iterator[File]:
     """The board as CSV, JSON and Parquet: a row a model and scenario, empty cells with their reasons too."""
-    for kind in ("csv", "json", "parquet"):
+    for kind in KINDS:
         yield file(site, group, kind)
 
 
 def file(site: Site, group: str, kind: str) -> File:
     board = site.group_board(group)
-    make, media_type = _KINDS[kind]
-    return File(path=addresses.board_file(group, kind), data=make(board), media_type=media_type)
+    return File(
+        path=addresses.board_file(group, kind), data=_KINDS[kind](board), media_type=MEDIA_TYPES[kind]
+    )
 
 
 def _rows(board: Board) -> list[Mapping[str, Any]]:
@@ -227,37 +223,12 @@ def _rows(board: Board) -> list[Mapping[str, Any]]:
     ]
 
 
-def _csv(board: Board) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(_ROW), lineterminator="\r\n")
-    writer.writeheader()
-    writer.writerows({name: _harmless(value) for name, value in row.items()} for row in _rows(board))
-    return text.getvalue().encode("utf-8", "replace")
-
-
-def _harmless(value: Any) -> Any:
-    """A spreadsheet carries out text that begins like a formula: a name that does is set in quotes."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
-
-
 def _json(board: Board) -> bytes:
     return (json.dumps(board.to_json(), indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
 
 
-def _parquet(board: Board) -> bytes:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    types = {"string": pa.string(), "bool": pa.bool_(), "double": pa.float64(), "int64": pa.int64()}
-    rows = _rows(board)
-    made = {name: arrow_column([row[name] for row in rows], types[kind]) for name, kind in _ROW.items()}
-    sink = io.BytesIO()
-    pq.write_table(pa.table(made), sink, compression="zstd")
-    return sink.getvalue()
-
-
-_KINDS = {
-    "csv": (_csv, "text/csv; charset=utf-8"),
-    "json": (_json, "application/json"),
-    "parquet": (_parquet, "application/vnd.apache.parquet"),
+_KINDS: Mapping[str, Callable[[Board], bytes]] = {
+    "csv": lambda board: csv_of(_rows(board), _ROW),
+    "json": _json,
+    "parquet": lambda board: parquet_of(_rows(board), _ROW),
 }

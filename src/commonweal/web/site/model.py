@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from commonweal.evals.aspects import ASPECTS, AspectCell
 from commonweal.web.site import addresses
 from commonweal.web.site.page import MODELS, Link, Page
+from commonweal.web.site.reported import ReportedOfModel, of_model
 from commonweal.web.site.run import aspects
 from commonweal.web.site.state import Site
 
@@ -48,6 +49,7 @@ class ModelPage(Page):
     compared: Sequence[Link]
     served: Served | None = None
     base: str = ""
+    reported: Sequence[ReportedOfModel] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +111,7 @@ def page(site: Site, model: str) -> ModelPage | None:
             if other in partners
         ],
         served=served,
+        reported=of_model(site, model),
     )
 
 

@@ -17,6 +17,7 @@ from fastapi.responses import Response
 
 from commonweal.core.clock import Clock
 from commonweal.core.errors import DataError, NotFound
+from commonweal.evals.exchange.reported import any_reported
 from commonweal.evals.summary.release import INDEX
 from commonweal.evals.summary.runs import SavedRun
 from commonweal.web.site.book import PREFIXES, find
@@ -111,9 +112,10 @@ class LiveSite:
         places: Sequence[Link] = PLACES,
         catalogue: Catalogue | None = None,
         labels: Labels | None = None,
+        reported: Path | None = None,
     ) -> None:
         self._paths, self._clock, self._releases, self._places = paths, clock, releases, places
-        self._catalogue, self._labels = catalogue, labels
+        self._catalogue, self._labels, self._reported = catalogue, labels, reported
         self._lock = Lock()
         self._site: Site | None = None
         self._kept = Kept()
@@ -129,7 +131,16 @@ class LiveSite:
             if self._site is None or now - self._looked >= _LOOK_SECONDS:
                 there = self._releases is not None and (self._releases / INDEX).is_file()
                 releases = self._releases if there else None
-                self._site = load(self._paths, releases, self._catalogue, self._labels, before=self._site)
+                reported = self._reported if any_reported(self._reported) else None
+                paths = [path for path in self._paths if path.is_dir()] if reported else self._paths
+                self._site = load(
+                    paths,
+                    releases,
+                    self._catalogue,
+                    self._labels,
+                    before=self._site,
+                    reported=reported,
+                )
                 self._looked = self._clock.now()
             return self._site
         finally:

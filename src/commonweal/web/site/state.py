@@ -16,6 +16,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from commonweal.core.errors import ConfigError, DataError, NotFound
+from commonweal.evals.exchange.reported import ReportedBoard, read_reported
 from commonweal.evals.run_folder import read_json
 from commonweal.evals.scenarios.registry import SUITES
 from commonweal.evals.statistics import mean_win_rates
@@ -100,6 +101,8 @@ class Site:
         self.catalogue, self.labels = catalogue, labels
         self.runs = [scored_run(run) for run in runs]
         self.releases = releases
+        self.reported: Sequence[ReportedBoard] = ()
+        self.reported_stamps: object = ()
         self._at_hand: OrderedDict[tuple[str, str], RunSamples] = OrderedDict()
         self._lock, self._board_lock = RLock(), RLock()
         self._columns: dict[str, Board] = {}
@@ -185,7 +188,7 @@ class Site:
     @cached_property
     def order(self) -> Sequence[str]:
         """The models as they stand on the board. Only means are needed for that, and no scores."""
-        return make_board([_Unranked.of(run) for run in self.runs], SUITES).models
+        return make_board([_Unranked.of(run) for run in self.runs], SUITES).models if self.runs else ()
 
     @cached_property
     def pairs(self) -> Sequence[tuple[str, str]]:
@@ -276,15 +279,20 @@ def load(
     *,
     before: Site | None = None,
     wanted: Sequence[Pair] = (),
+    reported: Path | None = None,
 ) -> Site:
-    """The site of the runs below ``paths``. Of a site ``before`` is kept what has not changed since; it is given back
-    itself where nothing has. Raises NotFound where there is no run, and for a name in
-    ``wanted`` that no run has."""
-    found = look(paths, before.found if before is not None else None)
-    stamp = _stamp(releases)
-    if before is not None and found.stamps == before.found.stamps and stamp == before.released:
+    """The site of the runs below ``paths``, beside the results of others in the folder ``reported``. Of a site
+    ``before`` is kept what has not changed since; it is given back itself where nothing has. Raises NotFound where
+    there is neither a run nor a result of others, and for a name in ``wanted`` that no run has."""
+    known = before.found if before is not None else None
+    found = look(paths, known) if reported is None else _look_if_any(paths, known)
+    stamp, others = _stamp(releases), _stamps(reported)
+    same = before is not None and (stamp, others) == (before.released, before.reported_stamps)
+    if before is not None and same and found.stamps == before.found.stamps:
         return before
     site = Site(found.runs, read_releases(releases) if releases else (), catalogue, labels, found=found)
+    site.reported = read_reported(reported) if reported is not None else ()
+    site.reported_stamps = others
     site.wanted = chosen(wanted, set(site.model_slugs.values()))
     site.released = stamp
     if before is not None:
@@ -292,10 +300,28 @@ def load(
     return site
 
 
+def _look_if_any(paths: Sequence[Path], known: Found | None) -> Found:
+    """Folders without a run are no mistake beside the results of others; one that is not there is."""
+    try:
+        return look(paths, known)
+    except NotFound:
+        if all(path.is_dir() for path in paths):
+            return Found()
+        raise
+
+
 def _stamp(releases: Path | None) -> int:
     """Changes with every release."""
     index = releases / INDEX if releases is not None else None
     return index.stat().st_mtime_ns if index is not None and index.exists() else 0
+
+
+def _stamps(reported: Path | None) -> object:
+    """Changes with every file of reported results."""
+    if reported is None or not reported.is_dir():
+        return ()
+    told = {path: path.stat() for path in sorted(reported.glob("*.json"))}
+    return [(path.name, one.st_mtime_ns, one.st_size) for path, one in told.items()]
 
 
 def read_releases(folder: Path) -> list[Mapping[str, Any]]:

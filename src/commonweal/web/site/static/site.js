@@ -21,6 +21,7 @@ class BoardTable extends HTMLElement {
     this.rows = [...this.body.rows];
     this.choices = new Map();
     this.common = null;
+    this.first = Number(this.dataset.first ?? FIRST);
     this.pairs = new Set((this.dataset.pairs || "").split(" "));
     this.addBar();
     this.heads.forEach((head, index) => this.addSort(head, index));
@@ -63,9 +64,9 @@ class BoardTable extends HTMLElement {
     }
     if (shares.size > 1) {
       const least = new Map([["50", "half"], ["100", "all"]]);
-      this.addChoice("least", "scenarios measured, at least", least.keys(), (name) => least.get(name));
+      this.addChoice("least", this.shareName(), least.keys(), (name) => least.get(name));
     }
-    if (this.heads.length > FIRST + 1 && shares.size > 1) this.addCommon();
+    if (this.heads.length > this.first + 1 && shares.size > 1) this.addCommon();
     this.told = document.createElement("p");
     this.told.className = "told";
     this.told.setAttribute("role", "status");
@@ -107,6 +108,10 @@ class BoardTable extends HTMLElement {
   maker(row) {
     const [first, rest] = this.name(row).split("/", 2);
     return rest === undefined ? "" : first;
+  }
+
+  shareName() {
+    return this.hasAttribute("data-own") ? "numbers reported, at least" : "scenarios measured, at least";
   }
 
   share(row) {
@@ -190,7 +195,7 @@ class BoardTable extends HTMLElement {
   }
 
   name(row) {
-    return row.cells[0].querySelector("a").textContent;
+    return row.cells[0].firstElementChild.textContent;
   }
 
   pinned() {
@@ -226,7 +231,7 @@ class BoardTable extends HTMLElement {
     let hidden = 0;
     this.heads.forEach((head, index) => {
       const lacks = (row) => row.cells[index].dataset.value === "";
-      const hide = index >= FIRST && Boolean(this.common?.checked) && shown.some(lacks);
+      const hide = index >= this.first && Boolean(this.common?.checked) && shown.some(lacks);
       head.hidden = hide;
       for (const row of this.rows) row.cells[index].hidden = hide;
       hidden += hide;
@@ -236,7 +241,7 @@ class BoardTable extends HTMLElement {
 
   tell(shown, hidden) {
     this.told.replaceChildren();
-    const all = this.heads.length - FIRST;
+    const all = this.heads.length - this.first;
     const said = [];
     if (shown < this.rows.length) said.push(`${shown} of ${this.rows.length} models`);
     if (hidden) said.push(`${all - hidden} of ${all} scenarios`);
@@ -246,9 +251,14 @@ class BoardTable extends HTMLElement {
     this.told.append(`${said.join(" and ")} shown; the numbers are those of the whole board. `, button);
   }
 
+  // A cell whose text is the number itself has no other.
+  value(cell) {
+    return cell.dataset.value ?? cell.firstChild.textContent.replace("−", "-").replaceAll(",", "");
+  }
+
   sorted() {
     const sign = this.order === "ascending" ? 1 : -1;
-    const value = (row) => row.cells[this.column].dataset.value;
+    const value = (row) => this.value(row.cells[this.column]);
     return [...this.rows].sort((a, b) => {
       if (this.column === 0) {
         return sign * this.name(a).localeCompare(this.name(b));

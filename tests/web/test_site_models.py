@@ -109,7 +109,8 @@ def test_what_is_not_disclosed_is_said(hub: Hub) -> None:
     text = hub.client.get(f"/{model(hub_records.FRONTED)}").text
     assert '<dt>licence</dt><dd><span class="none">not disclosed</span></dd>' in text
     assert "there is no README.md among its files" in text
-    assert "published</dt><dd>by user:ada" in text
+    assert "published</dt><dd>by an account of this hub" in text
+    assert "ada" not in text
     assert "stands behind its publisher&#39;s own server" in text
     assert "<svg" not in text, "there is nothing to draw"
 

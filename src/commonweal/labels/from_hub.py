@@ -20,6 +20,7 @@ from commonweal.labels.from_training import (
     weights_record,
 )
 from commonweal.labels.inheritance import inherit
+from commonweal.labels.publisher import BY, KEY, account_told, publisher_stated, publisher_told
 from commonweal.labels.records import ModelRecords, Training
 from commonweal.labels.stated import stated_facts
 from commonweal.labels.wording import counted, moment, power_of_ten, rounded
@@ -43,7 +44,7 @@ def from_hub(found: ModelRecords, *, watts: float = ASSUMED_WATTS) -> Label:
     elif found.training is not None:
         facts.add(*map(_claimed(found.training), training_facts(found.training, watts=watts)))
     facts.add(*_release(found))
-    facts.add(*stated_facts(found.stated, by=found.model.owner))
+    facts.add(*stated_facts(found.stated, by=BY))
     label = Label(model=found.model.name, source="hub", facts=facts.all(), base=_base(found))
     if found.parent_name is None:
         return label
@@ -106,9 +107,7 @@ def _catalogue(found: ModelRecords) -> Iterator[Fact]:
     elif model.kind == "full":
         yield told("model.parts", "one network and its tokenizer", record)
     yield from _use(found, record)
-    yield told(
-        "accountability.publisher", f"the account {model.owner} of this hub", record, value=model.owner
-    )
+    yield publisher_stated(model) or told(KEY, account_told(model.owner), record)
 
 
 def _precision(quantization: str) -> str:
@@ -182,7 +181,7 @@ def _examples(found: ModelRecords, record: Record, counts: Mapping[str, Any]) ->
     )
     size = f"{int(counts['examples']):,} examples, {int(counts['tokens']):,} tokens" if counts else ""
     if found.dataset is None:
-        yield told("data.sources", f"a file of examples of the account {job.owner}", data, value=["file"])
+        yield told("data.sources", "a file of examples of its owner's", data, value=["file"])
         what = f"a file of its owner's: {size}" if size else "a file of its owner's"
         yield told("alignment.instructions", what, data, value={"sha256": recipe.training})
         yield not_applicable(
@@ -270,7 +269,7 @@ def dataset_record(dataset: DataSet) -> Record:
 
 def _release(found: ModelRecords) -> Iterator[Fact]:
     model, record = found.model, catalogue_record(found)
-    said = f"published {moment(model.created)} by {model.owner}"
+    said = f"published {moment(model.created)} by {publisher_told(model)}"
     records = [record]
     if found.improvement is not None:
         improvement = found.improvement
@@ -319,5 +318,5 @@ def _changes(found: ModelRecords) -> Fact:
         )
         for of, one in own[:5]
     ]
-    told_of = [{"at": one.at, "name": of, "model": one.model, "by": one.by} for of, one in own]
+    told_of = [{"at": one.at, "name": of, "model": one.model, "by": account_told(one.by)} for of, one in own]
     return told("accountability.changes", "; ".join(lines) + more, *records, value=told_of)

@@ -31,14 +31,16 @@ from commonweal.labels.questions import BY_KEY, QUESTIONS
 from commonweal.labels.score import Part, score
 
 FORMAT = f"commonweal-label-{VERSION}"
+SCHEMA_ID = f"urn:commonweal:label:{VERSION}"
 INDEX = "Foundation Model Transparency Index, October 2023 (arXiv:2310.12941)"
 _LARGEST = 16 * 2**20
 
 
-def to_json(label: Label) -> dict[str, Any]:
-    """Plain JSON that :func:`from_json` reads back."""
+def to_json(label: Label, *, schema_at: str = SCHEMA_ID) -> dict[str, Any]:
+    """Plain JSON that :func:`from_json` reads back. ``schema_at`` is where its schema can be read; else its name."""
     counted = score(label)
     return {
+        "$schema": schema_at,
         "format": FORMAT,
         "model": label.model,
         "source": label.source,
@@ -63,16 +65,21 @@ def to_json(label: Label) -> dict[str, Any]:
     }
 
 
-def dumps(label: Label) -> str:
+def dumps(label: Label, *, schema_at: str = SCHEMA_ID) -> str:
     """The text of a label file."""
-    return json.dumps(to_json(label), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(to_json(label, schema_at=schema_at), indent=1, ensure_ascii=False) + "\n"
+
+
+@cache
+def schema_file() -> bytes:
+    """The JSON Schema of a label, as it is given out."""
+    return (resources.files("commonweal.labels") / "label.schema.json").read_bytes()
 
 
 @cache
 def schema() -> dict[str, Any]:
-    """The JSON Schema of a label."""
-    file = resources.files("commonweal.labels") / "label.schema.json"
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    """The same, read."""
+    found: dict[str, Any] = json.loads(schema_file())
     return found
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from commonweal.core.hashing import record_hash
 from commonweal.evals.aspects import ASPECTS, Aspect, AspectCell, cells, unmeasured
 from commonweal.evals.metrics.registry import DEFINITIONS
+from commonweal.evals.placeless import placeless, placeless_command
 from commonweal.evals.scenarios.registry import SCENARIOS
 from commonweal.evals.spec import RunSpec
 from commonweal.evals.summary.runs import SavedRun
@@ -56,7 +57,7 @@ def evaluation(run: SavedRun) -> Evaluation:
         scored=int(coverage.get("scored", 0)),
         expected=int(coverage.get("expected", 0)),
         updated=str(told_of.get("updated") or "")[:10],
-        command=str(told_of.get("command") or ""),
+        command=placeless_command(str(told_of.get("command") or "")),
         misuse=_about_misuse(run),
         joules=_joules(told_of),
         energy=str((told_of.get("environment") or {}).get("energy") or "no method was saved"),
@@ -69,7 +70,7 @@ def evaluation(run: SavedRun) -> Evaluation:
 def aspect_cells(run: SavedRun) -> Mapping[Aspect, AspectCell]:
     """The seven cells of a run, whatever came of it."""
     if not run.stats:
-        return unmeasured(run.reason)
+        return unmeasured(placeless(run.reason))
     try:
         spec = RunSpec.from_json(dict(run.run["spec"]))
     except (KeyError, TypeError, ValueError) as error:

@@ -23,6 +23,9 @@ from commonweal.serve import catalogue
 RunsOf = Callable[[str], Sequence[SavedRun]]
 """The runs of a model that the hub shows."""
 
+SCHEMA_PATH = "/schemas/label.json"
+"""Where a hub serves the schema of labels."""
+
 KEPT_SECONDS = 30.0
 _MOST_KEPT = 256
 
@@ -50,7 +53,8 @@ class HubLabels:
     def label_json(self, model: str, account: str) -> Mapping[str, Any]:
         """The label of a model that this account may use, with the runs of it that the hub shows. Raises NotFound."""
         label = self._label(model, account)
-        return to_json(label if self.runs_of is None else with_runs(label, self.runs_of(label.model)))
+        whole = label if self.runs_of is None else with_runs(label, self.runs_of(label.model))
+        return to_json(whole, schema_at=SCHEMA_PATH)
 
     def _label(self, model: str, account: str) -> Label:
         now = self.clock.now()

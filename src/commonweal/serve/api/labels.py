@@ -21,6 +21,7 @@ class LabelObject(BaseModel):
     """A label; ``label.schema.json`` describes every field. ``facts`` has an answer to each question, with the records
     that it is from, also where that is 'not_disclosed'."""
 
+    schema_at: str = Field(alias="$schema", description="Where the JSON Schema of labels is.")
     format: str = Field(description="commonweal-label-1")
     model: str
     source: str

@@ -57,6 +57,7 @@ def first_pages(site: Site) -> Iterator[Made]:
         if (found := model.page(site, one)) is not None:
             yield found
             yield from label.pages(site, one)
+    yield label.SCHEMA
     yield releases.page(site)
     yield from reported.pages(site)
 
@@ -170,6 +171,7 @@ _WAYS: tuple[tuple[re.Pattern[str], Callable[..., Made | None]], ...] = (
     (re.compile(re.escape(MODELS.path)), lambda site: model.models_page(site)),
     (re.compile(rf"models/{_PART}\.html"), _model),
     (re.compile(rf"models/{_PART}/label\.(html|json|md)"), _label),
+    (re.compile(re.escape(addresses.LABEL_SCHEMA)), lambda site: label.SCHEMA),
     (re.compile(re.escape(addresses.RELEASES)), lambda site: releases.page(site)),
     (re.compile(r"reported/index\.html"), reported.index),
     (re.compile(rf"reported/{_PART}/{_PART}\.html"), reported.find),

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from commonweal.evals.placeless import placeless
 from commonweal.evals.summary.comparison import Compared, compare
 from commonweal.web.site import addresses
 from commonweal.web.site.comparison import FLIPS, Flip
@@ -90,6 +91,7 @@ def _said(value: Any) -> str:
     if value is None or value == "":
         return "–"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = placeless(text)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 

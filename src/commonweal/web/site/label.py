@@ -3,6 +3,7 @@ as files: JSON, and a card for the Hugging Face Hub. Reads a label and decides n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -15,14 +16,19 @@ from commonweal.labels.card import card, word_of
 from commonweal.labels.facts import Evaluation, Fact, Label, Record, all_records
 from commonweal.labels.folder import read_any
 from commonweal.labels.from_toml import named
-from commonweal.labels.json_form import INDEX, dumps
+from commonweal.labels.json_form import INDEX, dumps, schema_file
 from commonweal.labels.questions import BY_KEY, QUESTIONS, SECTIONS
 from commonweal.labels.runs import with_runs
 from commonweal.labels.score import Score, score
+from commonweal.web.pool import addresses as pool
 from commonweal.web.site import addresses
 from commonweal.web.site.page import MODELS, File, Link, Page
 from commonweal.web.site.render import environment
 from commonweal.web.site.state import Site
+
+_JSON, _TEXT = "application/json", "text/markdown; charset=utf-8"
+
+SCHEMA = File(path=addresses.LABEL_SCHEMA, data=schema_file(), media_type="application/schema+json")
 
 _SUFFIXES = (".json", ".toml")
 _SOURCES = {
@@ -128,8 +134,12 @@ class LabelPage(Page):
     score: Score
     index: str
     json: str
+    schema: str
     card: str
 
+
+_BOOKS = "pool/v1/credits/export"
+_POOL_JOB = re.compile(r"job_[0-9a-z]+")
 
 _BOX = (
     ("", ("model.size", "model.licence", "model.base")),
@@ -154,15 +164,12 @@ def pages(site: Site, model: str) -> Iterator[LabelPage | File]:
     """The label as a page, as JSON and as a card."""
     label = label_of(site, model)
     yield page_of(label, site=site)
-    yield File(
-        path=addresses.label(model, "json"), data=dumps(label).encode("utf-8", "replace"), media_type=_JSON
-    )
+    there = addresses.label(model, "json")
+    told = dumps(label, schema_at=addresses.relative(there, SCHEMA.path))
+    yield File(path=there, data=told.encode("utf-8", "replace"), media_type=_JSON)
     yield File(
         path=addresses.label(model, "md"), data=card(label).encode("utf-8", "replace"), media_type=_TEXT
     )
-
-
-_JSON, _TEXT = "application/json", "text/markdown; charset=utf-8"
 
 
 def page_of(label: Label, *, site: Site | None = None) -> LabelPage:
@@ -205,6 +212,7 @@ def page_of(label: Label, *, site: Site | None = None) -> LabelPage:
         score=score(label),
         index=INDEX,
         json=addresses.label(label.model, "json") if known else "",
+        schema=SCHEMA.path if known else "",
         card=addresses.label(label.model, "md") if known else "",
     )
 
@@ -236,9 +244,29 @@ def _source(label: Label, number: int, record: Record, site: Site | None) -> Sou
             return Source(number=number, record=record, page=addresses.run(label.model, record.id))
         if record.kind == "label" and record.id in site.every_model():
             return Source(number=number, record=record, page=addresses.label(record.id))
+        if page := _page_of_the_hub(label, record, site):
+            return Source(number=number, record=record, page=page)
     if record.address.startswith(("https://", "http://")):
         return Source(number=number, record=record, address=record.address)
     return Source(number=number, record=record)
+
+
+def _page_of_the_hub(label: Label, record: Record, site: Site) -> str:
+    """Where a record of a hub's is shown to everybody, on that hub; "" for what takes a key, and on an export: there
+    the address stands as text."""
+    if site.catalogue is None or label.source != "hub":
+        return ""
+    if record.kind == "model" and record.id in site.every_model():
+        return addresses.model(record.id)
+    if record.kind == "books":
+        return _BOOKS
+    if not _POOL_JOB.fullmatch(record.id):
+        return ""
+    if record.kind == "machines":
+        return pool.machines("all", 1)
+    if record.kind == "rounds":
+        return pool.rounds(record.id, 1)
+    return pool.job(record.id) if record.kind in ("job", "data", "weights") else ""
 
 
 def _base(label: Label, site: Site | None) -> Link | None:

@@ -77,8 +77,8 @@ class BoardRow:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderboardPage(Page):
     """``damaged`` are files of runs that cannot be read, and why. ``notes`` are the reasons why cells are empty or in
-    part, in order of their numbers; ``pairs`` are the pages of two models by the ids of both; with ``any_pair`` every
-    two have one. ``others`` leads to what others published, None where nothing is here."""
+    part, in order of their numbers; ``pairs`` are the pages of two models by the ids of both; with ``any_pair`` all
+    others have one too. ``others`` leads to what others published, None where nothing is here."""
 
     template: ClassVar[str] = "leaderboard.html"
 
@@ -102,6 +102,7 @@ def page(site: Site, group: str) -> LeaderboardPage:
     if group == "all":
         rows += [_unmeasured(board, name, notes) for name in site.every_model() if name not in board.coverage]
     there = {slug(model) for model in board.models}
+    pairs = [f"{slug(a)}/{slug(b)}" for a, b in site.pairs if slug(a) in there and slug(b) in there]
     return LeaderboardPage(
         path=addresses.board(group),
         title="Leaderboard" if group == "all" else f"Leaderboard: {group}",
@@ -112,10 +113,8 @@ def page(site: Site, group: str) -> LeaderboardPage:
         rows=rows,
         notes=list(notes),
         files=[Link(text=kind_name(kind), path=addresses.board_file(group, kind)) for kind in KINDS],
-        pairs=[]
-        if site.any_pair
-        else [f"{slug(a)}/{slug(b)}" for a, b in site.pairs if slug(a) in there and slug(b) in there],
-        any_pair=site.any_pair,
+        pairs=pairs,
+        any_pair=site.any_pair and 2 * len(pairs) < len(there) * (len(there) - 1),
         runs=len(site.runs),
         damaged=[(one.named, one.why) for one in site.found.damaged],
         others=Link(text="Boards of others", path=addresses.REPORTED) if site.reported else None,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from commonweal.evals.aspects import ASPECTS, AspectCell
+from commonweal.evals.placeless import placeless
 from commonweal.web.site import addresses
 from commonweal.web.site.page import MODELS, Link, Page
 from commonweal.web.site.reported import ReportedOfModel, of_model
@@ -86,7 +87,7 @@ def page(site: Site, model: str) -> ModelPage | None:
         trail=(MODELS,),
         name=model,
         label=addresses.label(model),
-        endpoint=str(runs[0].run.get("endpoint") or "") if runs else "",
+        endpoint=placeless(str(runs[0].run.get("endpoint") or "")) if runs else "",
         win_rate=board.win_rate.get(model) if board else None,
         coverage=board.coverage[model] if board else None,
         missing=[c.scenario for c in board.columns if board.cells[model][c.scenario].mean is None]
@@ -98,7 +99,7 @@ def page(site: Site, model: str) -> ModelPage | None:
                 run=Link(text=run.name, path=addresses.run(model, run.name)),
                 metric=run.main_metric,
                 status=str(run.run.get("status", "unfinished")),
-                reason=run.reason,
+                reason=placeless(run.reason),
                 scored=int((run.run.get("coverage") or {}).get("scored", 0)),
                 expected=int((run.run.get("coverage") or {}).get("expected", 0)),
                 cells=list(aspects(run).values()),

@@ -20,6 +20,7 @@ from commonweal.core.errors import DataError, NotFound
 from commonweal.evals.exchange.reported import any_reported
 from commonweal.evals.summary.release import INDEX
 from commonweal.evals.summary.runs import SavedRun
+from commonweal.web.site import addresses
 from commonweal.web.site.book import PREFIXES, find
 from commonweal.web.site.catalogue import Catalogue
 from commonweal.web.site.files import FILES, router_of_files
@@ -188,7 +189,7 @@ class LiveSite:
         """The board says what makes a run; the hub's models are there all the same."""
         if path == "index.html":
             return EmptyPage(path=path, title="Leaderboard")
-        if not path.startswith("models/"):
+        if not path.startswith(("models/", "schemas/")):
             raise NotFound(f"no page '{path[:120]}'", hint="there is no run yet: commonweal eval makes one")
         return find(Site((), catalogue=self._catalogue, labels=self._labels), path)
 
@@ -219,8 +220,12 @@ def router_of(live: LiveSite) -> APIRouter:
 
 
 def router_of_models(live: LiveSite) -> APIRouter:
-    """The pages of models and their labels, which are there on a hub that shows no evaluations too."""
+    """The pages of models, and their labels with the schema: they are there on a hub that shows no evaluations too."""
     router = APIRouter(include_in_schema=False)
+
+    @router.get(f"/{addresses.LABEL_SCHEMA}")
+    def schema() -> Response:
+        return live.answer(addresses.LABEL_SCHEMA)
 
     @router.get("/models/{path:path}")
     def page(path: str, request: Request) -> Response:

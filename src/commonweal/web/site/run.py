@@ -12,6 +12,7 @@ from markupsafe import Markup
 from commonweal.core.errors import ConfigError
 from commonweal.evals.aspects import AspectCell, cells, unmeasured
 from commonweal.evals.metrics.registry import DEFINITIONS
+from commonweal.evals.placeless import placeless, placeless_command
 from commonweal.evals.sample import Stat
 from commonweal.evals.spec import RunSpec
 from commonweal.evals.summary.runs import SavedRun
@@ -83,8 +84,8 @@ def page(site: Site, run: SavedRun) -> RunPage:
         scenario=Link(text=run.scenario, path=addresses.scenario(run.scenario)),
         about=str(told["scenario"].get("description", "")),
         status=str(told.get("status", "unfinished")),
-        reason=str(told.get("reason") or run.reason),
-        note=str(told.get("note") or ""),
+        reason=placeless(str(told.get("reason") or run.reason)),
+        note=placeless(str(told.get("note") or "")),
         metric=run.main_metric,
         main=run.stat(run.main_metric),
         aspects=list(aspects(run).items()),
@@ -101,7 +102,7 @@ def page(site: Site, run: SavedRun) -> RunPage:
         cost=list(_cost(told)),
         adapter=list(_adapter(told["spec"])),
         environment=list(_environment(told)),
-        command=str(told.get("command") or ""),
+        command=placeless_command(str(told.get("command") or "")),
         views=view_links(run, found),
         items=found[0].briefs[:_SHOWN],
         earlier=[
@@ -194,14 +195,15 @@ def _environment(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if able:
         yield "abilities", _plain(able)
     for source in (told.get("data") or {}).get("sources", ()):
-        yield "data", " ".join(str(part) for part in source.values() if part)
+        yield "data", " ".join(_plain(part) for part in source.values() if part)
     for missed in (told.get("data") or {}).get("missed", ()):
-        yield "not found", str(missed)
+        yield "not found", _plain(missed)
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)[1:-1] if "\n" in value else value
+        told = placeless(value)
+        return json.dumps(told, ensure_ascii=False)[1:-1] if "\n" in told else told
     if isinstance(value, list):
         return ", ".join(map(_plain, value))
     if isinstance(value, dict):

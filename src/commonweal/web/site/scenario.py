@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from markupsafe import Markup
 
 from commonweal.evals.aspects import ASPECTS, AspectCell
+from commonweal.evals.placeless import placeless
 from commonweal.web.site import addresses
 from commonweal.web.site.charts import Bar, bars
 from commonweal.web.site.listing import anchor
@@ -80,7 +81,7 @@ def page(site: Site, scenario: str) -> ScenarioPage:
     names = sorted({run.name for run in runs})
     rows = [_row(site, model, scenario, alone=len(names) == 1) for model in _order(site, scenario)]
     data = {
-        " ".join(str(part) for part in source.values() if part): None
+        placeless(" ".join(str(part) for part in source.values() if part)): None
         for run in runs
         for source in (run.run.get("data") or {}).get("sources", ())
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from commonweal.evals.placeless import placeless
 from commonweal.evals.summary.runs import SavedRun
 from commonweal.web.site.tables import of_text, read_table, values
 
@@ -22,7 +23,7 @@ class ScoredRun(SavedRun):
         if self.damage:
             return f"damaged: {self.damaged_file} is {self.damage}"
         found: str = SavedRun.reason.__get__(self)  # super() knows no class that was made anew for its slots
-        return found
+        return placeless(found)
 
     def scores(self, metric: str) -> dict[str, float]:
         if self.damage:

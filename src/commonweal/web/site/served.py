@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from commonweal.labels.lineage import Lineage
 from commonweal.labels.lineage_steps import Facts, Step
+from commonweal.labels.publisher import publisher_told
 from commonweal.ledger.amounts import shown
 from commonweal.serve.catalogue import ServedModel
 from commonweal.web.pool import addresses as pool
@@ -83,10 +84,9 @@ def served(model: ServedModel, card: Card, lineage: Lineage, latest: str) -> Ser
 
 
 def _facts(model: ServedModel) -> Facts:
-    owner = "the operator" if model.owner == "operator" else model.owner
     read, written = (shown(1000 * price) for price in (model.price_in, model.price_out))
     told = [
-        ("published", f"by {owner}, {day(model.created)}"),
+        ("published", f"by {publisher_told(model)}, {day(model.created)}"),
         ("an adapter on", model.base or ""),
         ("parameters", f"{model.parameters:,}"),
         ("window", f"{model.window:,} tokens"),

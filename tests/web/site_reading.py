@@ -10,7 +10,7 @@ VOID = {"meta", "link", "br", "input", "img", "line", "rect", "circle"}
 
 class Read(HTMLParser):
     """``links`` are all addresses in a page, ``blocks`` the texts of its ``pre``; ``wholes`` are these with what they
-    are said to begin with."""
+    are said to begin with; ``images`` are the attributes of its pictures."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -20,6 +20,7 @@ class Read(HTMLParser):
         self.blocks: list[str] = []
         self.wholes: list[str] = []
         self.tags: list[str] = []
+        self.images: list[dict[str, str]] = []
         self.forbidden: list[str] = []
         self._inside = False
         self._beginnings: dict[str, str] = {}
@@ -30,6 +31,8 @@ class Read(HTMLParser):
     def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
         told = {name: value or "" for name, value in attrs}
         self.tags.append(tag)
+        if tag == "img":
+            self.images.append(told)
         if tag == "a" and "href" in told:
             self.links.append(told["href"])
             if told["href"].startswith("#begin-"):

@@ -92,7 +92,7 @@ def test_chats_tools_and_pictures_are_shown_as_such(made: Site) -> None:
     page, html = shard(made, "../../../up", "chat")
     [asked] = page.instances[0].forms[0].asked
     assert [turn.role for turn in asked.turns] == ["system", "user", "assistant", "tool"]
-    assert asked.turns[1].images[0].startswith("image/png ")
+    assert asked.turns[1].images[0].name.startswith("image/png ")
     assert "calls calculator" in html
     assert "&lt;b&gt;6*7" in html
     assert "its bytes are not kept" in html

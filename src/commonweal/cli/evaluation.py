@@ -94,6 +94,14 @@ StreamOption = Annotated[
         "--stream",
     ),
 ]
+NoPicturesOption = Annotated[
+    bool,
+    _option(
+        _CARRIED_OUT,
+        "Keep only the hashes of pictures in prompts, where their licence lets nobody show them.",
+        "--no-pictures",
+    ),
+]
 JudgeKeyEnvOption = Annotated[
     str, _option(_CARRIED_OUT, "The environment variable that holds the judge's key.", show_default=False)
 ]
@@ -134,6 +142,7 @@ def eval_(
     ] = None,
     concurrency: ConcurrencyOption = 0,
     stream: StreamOption = False,
+    no_pictures: NoPicturesOption = False,
     key_env: Annotated[
         str,
         _option(_CARRIED_OUT, "The environment variable that holds the model's key.", show_default=False),
@@ -155,7 +164,7 @@ def eval_(
         _wishes(model, suite, scenario, max_instances, shots, trials, perturbations, seed, judge, data_root),
         confidence=check_wish(confidence),
     )
-    wishes = replace(wishes, stream=stream, ask=ask)
+    wishes = replace(wishes, stream=stream, ask=ask, no_pictures=no_pictures)
     _check_asked(wishes, resume)
     options = evaluating.EvalOptions(
         home=DEFAULT_FOLDER.expanduser(),
@@ -283,6 +292,7 @@ def refresh(
     price_out: PriceOutOption = None,
     concurrency: ConcurrencyOption = 0,
     stream: StreamOption = False,
+    no_pictures: NoPicturesOption = False,
     key_env: Annotated[
         list[str] | None,
         _option(
@@ -305,7 +315,9 @@ def refresh(
     if not suite and not scenario:
         raise UserError("nothing to evaluate", hint="give --suite offline, or --scenario NAME")
     wishes = _wishes("", suite, scenario, max_instances, shots, trials, perturbations, seed, judge, data_root)
-    wishes = replace(wishes, stream=stream, ask=ask, confidence=check_wish(confidence))
+    wishes = replace(
+        wishes, stream=stream, ask=ask, confidence=check_wish(confidence), no_pictures=no_pictures
+    )
     keys = _named_keys(model, key_env)
     options = evaluating.EvalOptions(
         home=DEFAULT_FOLDER.expanduser(),

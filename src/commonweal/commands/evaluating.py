@@ -339,6 +339,7 @@ def _bench(
         command=partial(_run_command, wishes),
         prepare=partial(_prepare, opened.inner, wishes),
         energy=getattr(opened.inner, "energy", ELSEWHERE),
+        pictures=not wishes.no_pictures,
     )
 
 
@@ -452,7 +453,8 @@ def _command(wishes: Wishes) -> str:
     ):
         if value is not None:
             words += [flag, str(value)]
-    return shlex.join([*words, *(["--stream"] if wishes.stream else [])])
+    switches = (("--stream", wishes.stream), ("--no-pictures", wishes.no_pictures))
+    return shlex.join([*words, *(flag for flag, on in switches if on)])
 
 
 def _run_command(wishes: Wishes, named: str, spec: RunSpec) -> str:

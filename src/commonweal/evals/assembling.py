@@ -105,6 +105,7 @@ def bench(
     command: Callable[[str, RunSpec], str] = lambda named, spec: "",
     prepare: Callable[[RunSpec], None] = lambda spec: None,
     energy: Energy = ELSEWHERE,
+    pictures: bool = True,
 ) -> Bench:
     """What runs are measured with. ``endpoint`` is how the model was written, ``began`` of the monotonic clock; what is
     ``spent`` has the prices."""
@@ -130,6 +131,7 @@ def bench(
         command=command,
         prepare=prepare,
         energy=energy,
+        pictures=pictures,
     )
 
 

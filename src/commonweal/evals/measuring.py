@@ -30,6 +30,7 @@ from commonweal.evals.instance import Instance
 from commonweal.evals.material import Material, gather
 from commonweal.evals.memory import give_back
 from commonweal.evals.metrics.metric import Annotator
+from commonweal.evals.pictures import Pictures
 from commonweal.evals.plan import Planned, changes
 from commonweal.evals.progress import Coverage, Progress
 from commonweal.evals.run_folder import (
@@ -69,7 +70,8 @@ class Scores(Protocol):
 class Bench:
     """What runs are measured with. ``perturbed`` gives the instances that are made of one, without the original;
     ``concurrency`` 0 leaves it to the model. ``clock`` counts seconds, ``wall`` gives the time of day (Unix);
-    ``prepare`` is told of each run before anything of it is asked; ``energy`` is how that is measured."""
+    ``prepare`` is told of each run before anything of it is asked; ``energy`` is how that is measured; ``pictures``
+    says whether the bytes of those in prompts are kept with a run."""
 
     completer: Completer
     endpoint: str
@@ -92,6 +94,7 @@ class Bench:
     command: Callable[[str, RunSpec], str] = lambda named, spec: ""
     prepare: Callable[[RunSpec], None] = lambda spec: None
     energy: Energy = ELSEWHERE
+    pictures: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +196,7 @@ class _Run:
         self._table = bench.table(spec)
         self._coverage = Coverage(expected=material.size * spec.adaptation.trials)
         self._spent = Spent(prices=bench.prices)
+        self._pictures = Pictures(folder, wanted=bench.pictures)
         self._done: set[Key] = set()
         self._began = bench.clock()
 
@@ -269,6 +273,8 @@ class _Run:
             made += len(forms) * spec.adaptation.trials
             self._coverage.expected = made + round((size - place) * made / place)
             for form in forms:
+                if form.images:
+                    self._pictures.keep(form.images)
                 for trial in range(spec.adaptation.trials):
                     if not self._done or (form.id, form.perturbation, trial) not in self._done:
                         yield Item(instance=form, trial=trial)
@@ -318,6 +324,7 @@ class _Run:
             "answered_by": sorted(self._spent.models - {spec.model}),
             "instances": {"asked": self._material.size, "total": self._material.total},
             "coverage": self._coverage.to_json(),
+            "pictures": self._pictures.to_json(),
             "cost": self._spent.to_json(),
             "prices": None if bench.prices is None else [bench.prices.prompt, bench.prices.completion],
             "started": self._before.get("started", _moment(now)),

@@ -43,6 +43,7 @@ class Wishes:
     stream: bool = False
     ask: str = ""
     confidence: str = "auto"
+    no_pictures: bool = False
 
     def given(self) -> list[str]:
         """The names of what was wished for otherwise than by default."""

@@ -28,6 +28,9 @@ from commonweal.evals.spec import RunSpec
 RUN_SPEC, STATE, PER_INSTANCE = "run_spec.json", "scenario_state.json", "per_instance_stats.json"
 PACKED_SPECS, PACKED = "run_specs_per_run.jsonl", "predictions.jsonl"
 
+MEDIA = "media"
+"""What an instance keeps of its pictures and sounds: the media type of each."""
+
 Key = tuple[str, str, int]
 Scores = Mapping[str, float]
 Splits = Callable[[RunSpec, str], Split | None]
@@ -191,8 +194,16 @@ def _instance(helm: Mapping[str, Any]) -> Instance:
         references=references,
         split=_split(helm.get("split")),
         subset=helm.get("sub_split") or "",
+        extra=_media(helm["input"]),
         perturbation=_perturbation(helm),
     )
+
+
+def _media(helm: Mapping[str, Any]) -> Mapping[str, Any]:
+    """HELM tells where a picture of an input lay on its machine; the bytes are not in its output."""
+    objects = (helm.get("multimedia_content") or {}).get("media_objects") or ()
+    named = [str(one.get("content_type", "")) for one in objects if one.get("location")]
+    return {MEDIA: named} if named else {}
 
 
 def _split(helm: str | None) -> Split:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from commonweal.evals.exchange.helm import HelmRun, Imported
+from commonweal.evals.exchange.helm import MEDIA, HelmRun, Imported
 from commonweal.evals.run_folder import RUN, locked, write_json
 from commonweal.evals.sample import Stat
 from commonweal.evals.sample_record import record_of, sample_line
@@ -84,7 +84,7 @@ def _run_json(run: HelmRun, samples: list[Imported]) -> dict[str, Any]:
         "name": run.spec.name,
         "status": "done" if samples else "not_measured",
         "reason": "" if samples else "HELM kept no instances of it",
-        "note": run.note or "imported from HELM",
+        "note": _note(run, samples),
         "spec": spec,
         "hash": run.spec.hash(),
         "scenario": {
@@ -104,6 +104,12 @@ def _run_json(run: HelmRun, samples: list[Imported]) -> dict[str, Any]:
         },
         "updated": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _note(run: HelmRun, samples: list[Imported]) -> str:
+    note = run.note or "imported from HELM"
+    media = sum(len(one.sample.instance.extra.get(MEDIA, ())) for one in samples)
+    return f"{note}; {media} pictures or sounds of its inputs are not in HELM's output" if media else note
 
 
 def group_means(runs: Iterable[HelmRun], metric: str) -> dict[str, float]:

@@ -100,6 +100,11 @@ def text(model_name: str, run_name: str, number: int, name: str) -> str:
     return f"runs/{slug(model_name)}/{slug(run_name)}/text-{number}/{name}.txt"
 
 
+def picture(model_name: str, run_name: str, name: str, ending: str) -> str:
+    """A picture of a run's prompts, by the hash of its bytes."""
+    return f"runs/{slug(model_name)}/{slug(run_name)}/images/{name}.{ending}"
+
+
 def comparison(a: str, b: str) -> str:
     """Two models, whichever is named first: the page has the one whose slug is first as ``a``."""
     first, second = sorted((slug(a), slug(b)))

@@ -15,6 +15,7 @@ from functools import lru_cache
 from markupsafe import Markup
 
 from commonweal.web.site.instances import Form, Instance
+from commonweal.web.site.pictures import Picture
 from commonweal.web.site.requests import Asked, Token
 from commonweal.web.site.texts import Text
 from commonweal.web.site.words import escaped, figure, line, marked
@@ -37,7 +38,6 @@ def article(one: Instance, to: To) -> Markup:
         " <copy-link></copy-link></header>\n",
         _references(tuple(one.references)),
     ]
-    parts += [_picture(name) for name in one.images]
     if alone:
         form = one.forms[0]
         parts.append(_form(form, to))
@@ -95,13 +95,28 @@ def _question(text: str, inside: str) -> str:
     return made.replace(part, f"<b class=in>{part}</b>") if made.count(part) == 1 else made
 
 
-def _picture(name: str) -> str:
-    return f"<p class=image>A picture, {_line(name, 100)}; its bytes are not kept with the run.\n"
+def _pictures(pictures: Sequence[Picture], to: To) -> str:
+    count = len(pictures)
+    if count == 1:
+        return _picture(pictures[0], "A picture", to)
+    return "".join([_picture(one, f"Picture {n} of {count}", to) for n, one in enumerate(pictures, 1)])
+
+
+def _picture(one: Picture, which: str, to: To) -> str:
+    """A picture with the room that it will take, so that nothing moves when it comes; or why it is not there."""
+    if not one.path:
+        return f"<p class=image>{which} ({_line(one.name, 100)}): {_line(one.reason, 240)}.\n"
+    link, about = to(one.path), escaped(one.about)
+    return (
+        f'<p class=picture><a href={link}><img src={link} alt="{which} of this prompt: {about}"'
+        f" width={one.width} height={one.height} loading=lazy></a> <small>{about}</small>\n"
+    )
 
 
 def _form(form: Form, to: To) -> str:
     """What was put in."""
-    return f"<p class=label>input{_text(form.input, to)}" if form.input is not None else ""
+    made = f"<p class=label>input{_text(form.input, to)}" if form.input is not None else ""
+    return made + _pictures(form.images, to) if form.images else made
 
 
 def _read(form: Form, to: To) -> str:
@@ -158,7 +173,8 @@ def _asked(one: Asked, to: To, alone: bool, inside: str, form: Form | None) -> s
         parts.append(f"<details{opened}><summary>The exact messages ({len(one.turns)})</summary>\n")
         for turn in one.turns:
             parts.append(f"<div class=turn><span class=role>{_line(turn.role, 30)}</span>")
-            parts += [_picture(name) for name in turn.images]
+            if turn.images:
+                parts.append(_pictures(turn.images, to))
             if turn.text.beginning or not turn.calls:
                 parts.append(_text(turn.text, to))
             parts += [_calls(turn.calls), "</div>"]

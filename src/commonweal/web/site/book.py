@@ -19,6 +19,7 @@ from commonweal.web.site import (
     leaderboard,
     listing,
     model,
+    pictures,
     releases,
     reported,
     run,
@@ -160,6 +161,11 @@ def _text(site: Site, a: str, b: str, number: str, name: str) -> Made | None:
     return instances.text_file(site, found, int(number), name) if found else None
 
 
+def _picture(site: Site, a: str, b: str, name: str, ending: str) -> Made | None:
+    found = site.run_slugs.get((a, b))
+    return pictures.file(found, name, ending) if found else None
+
+
 _PART, _NUMBER = "([a-z0-9][a-z0-9_.-]*)", "([1-9][0-9]{0,6})"
 
 _WAYS: tuple[tuple[re.Pattern[str], Callable[..., Made | None]], ...] = (
@@ -184,6 +190,7 @@ _WAYS: tuple[tuple[re.Pattern[str], Callable[..., Made | None]], ...] = (
     (re.compile(rf"runs/{_PART}/{_PART}/instances-{_NUMBER}\.html"), _shard),
     (re.compile(rf"runs/{_PART}/{_PART}/([a-z0-9_.-]+)-{_NUMBER}\.html"), _listing),
     (re.compile(rf"runs/{_PART}/{_PART}/text-{_NUMBER}/([a-z0-9-]+)\.txt"), _text),
+    (re.compile(rf"runs/{_PART}/{_PART}/images/([0-9a-f]{{64}})\.(png|jpg|gif|webp)"), _picture),
 )
 
 PREFIXES = ("boards", "reported", "scenarios", "across", "compare", "runs")

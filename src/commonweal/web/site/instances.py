@@ -16,6 +16,7 @@ from commonweal.evals.summary.runs import SavedRun
 from commonweal.web.site import addresses
 from commonweal.web.site.listing import OUTCOMES, anchor, pager, way
 from commonweal.web.site.page import File, Link, Page
+from commonweal.web.site.pictures import Picture, Pictures
 from commonweal.web.site.requests import Asked, asked_of, facts_of, parsed
 from commonweal.web.site.samples import SHARD, Brief, Detail, Outcome
 from commonweal.web.site.state import Site
@@ -33,6 +34,7 @@ class Form:
     outcome: Outcome
     word: str
     input: Text | None
+    images: Sequence[Picture]
     output: Text | None
     outputs: Sequence[Text]
     probabilities: Sequence[tuple[str, float]]
@@ -53,7 +55,6 @@ class Instance:
     split: str
     subset: str
     references: Sequence[tuple[str, bool, int]]
-    images: Sequence[str]
     forms: Sequence[Form]
     metrics: tuple[str, ...]
     numbers: Sequence[Sequence[float | None]]
@@ -81,10 +82,12 @@ class InstancesPage(Page):
 
 
 def pages(site: Site, run: SavedRun) -> Iterator[InstancesPage | File]:
+    pictures: set[str] = set()
     for number, details in site.samples(run).shards():
         made = _Shard(site, run, number, details)
         yield made.page()
         yield from made.texts.files
+        yield from made.pictures.files(pictures)
 
 
 def page(site: Site, run: SavedRun, number: int) -> InstancesPage | None:
@@ -108,7 +111,7 @@ def _found(site: Site, run: SavedRun, number: int) -> _Shard | None:
 
 
 class _Shard:
-    """A page in the making. ``texts`` are the long ones, when it is made."""
+    """A page in the making. ``texts`` are the long ones and ``pictures`` those on it, when it is made."""
 
     def __init__(self, site: Site, run: SavedRun, number: int, details: Sequence[Detail]) -> None:
         self._run, self._number, self._details = run, number, details
@@ -118,6 +121,7 @@ class _Shard:
         self._common, facts = facts_of(rows)
         self._facts = {id(row): told for row, told in zip(rows, facts, strict=True)}
         self.texts = Texts(run, number, details)
+        self.pictures = Pictures(run)
 
     def page(self) -> InstancesPage:
         run, number, details = self._run, self._number, self._details
@@ -163,7 +167,6 @@ class _Shard:
             split=original["split"] or "",
             subset=original["subset"] or "",
             references=original["references"] or (),
-            images=original["images"] or (),
             forms=[
                 self._form(f"{place}-{n}", detail, brief, alone=alone, inside=bool(inside))
                 for n, brief in enumerate(briefs, 1)
@@ -194,6 +197,7 @@ class _Shard:
             outcome=brief.outcome,
             word=OUTCOMES[brief.outcome],
             input=None if inside else shown(instance["input"] or "", f"{name}-input"),
+            images=[self.pictures.shown(image) for image in instance["images"]] if instance["images"] else (),
             output=None
             if alone and output and output == (requests[0]["completion"] or "").strip()
             else shown(output, f"{name}-output"),
@@ -210,6 +214,7 @@ class _Shard:
             else "",
             asked=asked_of(
                 self.texts,
+                self.pictures,
                 name,
                 [(row, self._facts[id(row)]) for row in requests],
                 first=not brief.perturbation and not brief.trial,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from commonweal.web.site.pictures import Picture, Pictures
 from commonweal.web.site.texts import Text, Texts
 
 Facts = Sequence[tuple[str, str]]
@@ -21,11 +22,11 @@ OPEN = 6_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """A message of a chat. ``images`` are the names of pictures: media type and hash."""
+    """A message of a chat."""
 
     role: str
     text: Text
-    images: Sequence[str] = ()
+    images: Sequence[Picture] = ()
     calls: Sequence[tuple[str, str]] = ()
 
 
@@ -57,6 +58,7 @@ class Asked:
 
 def asked_of(
     texts: Texts,
+    pictures: Pictures,
     name: str,
     requests: Sequence[tuple[Mapping[str, Any], Facts]],
     *,
@@ -69,12 +71,14 @@ def asked_of(
     for number, (row, facts) in enumerate(requests, 1):
         key = (row["prompt"], row["messages"])
         same = seen.get(key, "") if seen else ""
-        made.append(_asked(texts, f"{name}-{number}", row, facts, same, first and not seen))
+        made.append(_asked(texts, pictures, f"{name}-{number}", row, facts, same, first and not seen))
         seen.setdefault(key, row["role"])
     return made
 
 
-def _asked(texts: Texts, name: str, row: Mapping[str, Any], facts: Facts, same: str, first: bool) -> Asked:
+def _asked(
+    texts: Texts, pictures: Pictures, name: str, row: Mapping[str, Any], facts: Facts, same: str, first: bool
+) -> Asked:
     prompt, messages, continuation, completion = (
         row["prompt"],
         row["messages"],
@@ -86,7 +90,7 @@ def _asked(texts: Texts, name: str, row: Mapping[str, Any], facts: Facts, same: 
     return Asked(
         role=row["role"],
         prompt=shown,
-        turns=_turns(texts, messages, name) if messages and not same else (),
+        turns=_turns(texts, pictures, messages, name) if messages and not same else (),
         same=same,
         open=first and (len(shown.beginning) if shown else len(messages or "")) <= OPEN,
         continuation=texts.shown(continuation, f"{name}-continuation") if continuation else None,
@@ -126,12 +130,12 @@ def _list(text: str | None) -> list[Any]:
     return told if isinstance(told, list) else []
 
 
-def _turns(texts: Texts, messages: str, name: str) -> list[Turn]:
+def _turns(texts: Texts, pictures: Pictures, messages: str, name: str) -> list[Turn]:
     return [
         Turn(
             role=str(one.get("role", "")),
             text=texts.shown(str(one.get("content", "")), f"{name}-message-{number}"),
-            images=[_image(image) for image in one.get("images", ())],
+            images=[pictures.shown(_image(image)) for image in one.get("images", ())],
             calls=[_call(call) for call in one.get("tool_calls", ())],
         )
         for number, one in enumerate(_list(messages), 1)

@@ -58,3 +58,23 @@ def test_release(runs: Path, tmp_path: Path) -> None:
 
 def test_import_helm_says_what_is_missing(tmp_path: Path) -> None:
     assert_clear(run("import-helm", str(tmp_path)), 3, "nothing of HELM there", "run_spec.json")
+
+
+def test_results_of_others_are_imported_and_shown(runs: Path, tmp_path: Path) -> None:
+    """Our own export stands for somebody else's records: it is in the same schema."""
+    records = tmp_path / "eee.jsonl"
+    assert run("leaderboard", str(runs / "a"), "--export", str(records)).returncode == 0
+    words = ("--out", str(tmp_path / "reported"), "--licence", "CC BY 4.0")
+    done = run("import-results", str(records), *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "commonweal: 1 models" in done.stdout
+    [told] = json.loads(run("import-results", str(records), *words, "--json").stdout)
+    assert told["scores"] > 0
+    assert (tmp_path / "reported" / "commonweal.json").is_file()
+    site = run("site", "--reported", str(tmp_path / "reported"), "--out", str(tmp_path / "web"), "--json")
+    assert json.loads(site.stdout)["boards_of_others"] == 1
+    assert "not measured here" in (tmp_path / "web" / "reported" / "commonweal" / "index.html").read_text()
+    records.write_text('{"schema_version": "0.3.0"}\n', encoding="utf-8")
+    assert_clear(run("import-results", str(records), *words), 2, "eee.jsonl:1: source_metadata: missing")
+    assert_clear(run("import-results", str(tmp_path / "none")), 3, "cannot be read")
+    assert_clear(run("site", "--reported", str(tmp_path / "none")), 3, "import-results FILE")

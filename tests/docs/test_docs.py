@@ -43,7 +43,8 @@ COMMANDS = [
     "keys",
     "demo",
 ]
-COMMANDS += ["eval", "leaderboard", "compare", "release", "refresh", "import-helm", "site", "label"]
+COMMANDS += ["eval", "leaderboard", "compare", "release", "refresh", "import-helm", "import-results"]
+COMMANDS += ["site", "label"]
 MODELS_COMMANDS = ["publish", "retire"]
 JOBS_COMMANDS = ["show", "pause", "resume", "cancel", "export"]
 ABSENT = "–"

@@ -171,14 +171,20 @@ def from_json(told: Mapping[str, Any]) -> ReportedBoard:
     return board
 
 
-def read_reported(folder: Path) -> list[ReportedBoard]:
-    """The boards in a folder, by name. Raises NotFound where there is none, and DataError for a file that is none."""
+def read_reported(folder: Path) -> tuple[list[ReportedBoard], list[DataError]]:
+    """The boards in a folder, by the names of their files, and of each file that cannot be read why. Raises NotFound
+    where there is none."""
     if not folder.is_dir():
         raise NotFound(f"{folder}: no such folder", hint="make it: commonweal import-results FILE")
-    found = [_read(path) for path in sorted(folder.glob("*.json"))]
-    if not found:
+    boards, damaged = [], []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            boards.append(_read(path))
+        except DataError as error:
+            damaged.append(error)
+    if not boards and not damaged:
         raise NotFound(f"{folder}: no reported results there", hint="commonweal import-results FILE")
-    return found
+    return boards, damaged
 
 
 def any_reported(folder: Path | None) -> bool:

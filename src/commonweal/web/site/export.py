@@ -53,6 +53,8 @@ def export(
     """
     if site.found.damaged and not skip_damaged:
         raise _damaged(site.found.damaged)
+    if site.reported_damaged and not skip_damaged:
+        raise site.reported_damaged[0]
     if folder.exists() and not _ours(folder):
         raise Conflict(
             f"{folder}: there is something else in it", hint="give a new folder, or an empty one (--out)"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from commonweal.core.errors import DataError
 from commonweal.evals.metrics.registry import DEFINITIONS
 from commonweal.evals.summary.board import Board, Cell, Column
 from commonweal.web.site import addresses
@@ -116,9 +117,16 @@ def page(site: Site, group: str) -> LeaderboardPage:
         pairs=pairs,
         any_pair=site.any_pair and 2 * len(pairs) < len(there) * (len(there) - 1),
         runs=len(site.runs),
-        damaged=[(one.named, one.why) for one in site.found.damaged],
+        damaged=[(one.named, one.why) for one in site.found.damaged]
+        + [_damaged(error) for error in site.reported_damaged],
         others=Link(text="Boards of others", path=addresses.REPORTED) if site.reported else None,
     )
+
+
+def _damaged(error: DataError) -> tuple[str, str]:
+    """A file of others' results by its name: where it is kept is nobody's business."""
+    path, _, why = error.message.partition(": ")
+    return path.rpartition("/")[2], why
 
 
 def _column(column: Column) -> BoardColumn:

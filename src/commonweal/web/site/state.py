@@ -102,6 +102,7 @@ class Site:
         self.runs = [scored_run(run) for run in runs]
         self.releases = releases
         self.reported: Sequence[ReportedBoard] = ()
+        self.reported_damaged: Sequence[DataError] = ()
         self.reported_stamps: object = ()
         self._at_hand: OrderedDict[tuple[str, str], RunSamples] = OrderedDict()
         self._lock, self._board_lock = RLock(), RLock()
@@ -291,7 +292,8 @@ def load(
     if before is not None and same and found.stamps == before.found.stamps:
         return before
     site = Site(found.runs, read_releases(releases) if releases else (), catalogue, labels, found=found)
-    site.reported = read_reported(reported) if reported is not None else ()
+    if reported is not None:
+        site.reported, site.reported_damaged = read_reported(reported)
     site.reported_stamps = others
     site.wanted = chosen(wanted, set(site.model_slugs.values()))
     site.released = stamp

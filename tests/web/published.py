@@ -1,7 +1,8 @@
 """HELM's published leaderboards as records of Every Eval Ever, from the numbers that lie beside the tests.
 
-Where ``helm_*.jsonl`` itself is there it is given as it is; else its records are put together again from the table that
-was made of it (``helm_*_long.csv``): the same models, scenarios, metrics, tabs and scores, in the form of schema 0.2.
+Where ``helm_*.jsonl`` itself is there it is given as it is; else its records are put together again from the table
+that was made of it (``helm_*_long.csv``): the same models, scenarios, metrics, tabs and scores, in the form of schema
+0.2. Of MMLU only the wide table is there, which has no tabs and no metrics: they are called Accuracy and EM here.
 """
 
 from __future__ import annotations
@@ -12,19 +13,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-BOARDS = ("classic", "lite", "capabilities", "instruct")
+BOARDS = ("classic", "lite", "capabilities", "instruct", "mmlu")
 PLACES = {
     "classic": "benchmark_output/releases/v0.4.0/groups/core_scenarios.json",
     "lite": "lite/benchmark_output/releases/v1.13.0/groups/core_scenarios.json",
     "capabilities": "capabilities/benchmark_output/releases/v1.12.0/groups/core_scenarios.json",
     "instruct": "instruct/benchmark_output/releases/v1.0.0/groups/instruction_following.json",
+    "mmlu": "mmlu/benchmark_output/releases/v1.13.0/groups/mmlu_subjects.json",
 }
 
 
 def rows(folder: Path, board: str) -> list[dict[str, str]]:
     """What the table says: model_id, model_name, evaluation, metric, tab, score ("" for none)."""
+    if board == "mmlu":
+        return list(_wide(folder))
     with (folder / f"helm_{board}_long.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def _wide(folder: Path) -> Iterator[dict[str, str]]:
+    with (folder / "helm_mmlu.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            model, name = row.pop("model_id"), row.pop("model_name")
+            for evaluation, score in row.items():
+                told = {"evaluation": evaluation, "metric": f"EM on {evaluation}", "tab": "Accuracy"}
+                yield {"model_id": model, "model_name": name, **told, "score": score}
 
 
 def records(folder: Path, board: str, out: Path) -> Path:

@@ -35,8 +35,8 @@ COMMANDS = (
     "keys",
     "demo",
 )
-COMMANDS += ("eval", "leaderboard", "compare", "release", "refresh", "import-helm", "import-results")
-COMMANDS += ("site", "label")
+COMMANDS += ("eval", "leaderboard", "compare", "release", "refresh", "import-helm", "site")
+COMMANDS += ("import-results", "label")
 MODELS_COMMANDS = ("publish", "retire")
 JOBS_COMMANDS = ("show", "pause", "resume", "cancel", "export")
 EVERY = [(), *((c,) for c in COMMANDS), *(("jobs", c) for c in JOBS_COMMANDS)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,29 @@ def test_a_complete_run_keeps_every_prompt(data_root: Path, tmp_path: Path) -> N
     assert stat.mean == sum(theirs.values()) / len(theirs)
     assert stat.low <= stat.mean <= stat.high
     assert found.run["imported"]["name"] == ANATOMY
+
+
+def test_pictures_that_helm_only_names_are_told_to_be_missing(data_root: Path, tmp_path: Path) -> None:
+    source = next((data_root / "helm_raw_mmlu").rglob("scenario_state.json")).parent
+    shutil.copytree(source, tmp_path / "helm")
+    state = json.loads((source / "scenario_state.json").read_text())
+    first = state["request_states"][0]["instance"]
+    objects = [
+        {"content_type": "text/plain", "text": "What is it?"},
+        {"content_type": "image/png", "location": "prod_env/scenarios/vqa/1.png"},
+    ]
+    for one in state["request_states"]:
+        if one["instance"]["id"] == first["id"]:
+            one["instance"]["input"]["multimedia_content"] = {"media_objects": objects}
+    (tmp_path / "helm" / "scenario_state.json").write_text(json.dumps(state))
+    [run] = read_helm(tmp_path / "helm")
+    folder = write_imported(run, tmp_path / "runs")
+    note = json.loads((folder / "run.json").read_text())["note"]
+    assert note.endswith("; its inputs had pictures or sounds, which HELM's output lacks: 1")
+    assert not any(row["images"] for row in read_rows(folder, "instances"))
+    [plain] = read_helm(source)
+    folder = write_imported(plain, tmp_path / "plain")
+    assert json.loads((folder / "run.json").read_text())["note"] == "imported from HELM"
 
 
 def test_an_imported_run_exports_as_every_eval_ever(data_root: Path, tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def _run_json(run: HelmRun, samples: list[Imported]) -> dict[str, Any]:
 def _note(run: HelmRun, samples: list[Imported]) -> str:
     note = run.note or "imported from HELM"
     media = sum(len(one.sample.instance.extra.get(MEDIA, ())) for one in samples)
-    return f"{note}; {media} pictures or sounds of its inputs are not in HELM's output" if media else note
+    return f"{note}; its inputs had pictures or sounds, which HELM's output lacks: {media}" if media else note
 
 
 def group_means(runs: Iterable[HelmRun], metric: str) -> dict[str, float]:

@@ -18,6 +18,7 @@ from commonweal.labels.card import metadata
 from commonweal.labels.folder import read_training
 from commonweal.labels.json_form import from_json, read_label, schema
 from commonweal.labels.records import records_of
+from commonweal.labels.trainings import Trainings
 
 pytestmark = pytest.mark.slow
 
@@ -107,7 +108,7 @@ def test_the_facts_are_those_of_the_records(hub: Trained, published: str) -> Non
 
 def test_no_label_says_what_members_are_scored_on(hub: Trained, published: str, folder: Path) -> None:
     with hub.database.transaction() as connection:
-        training = records_of(connection, published, "operator").training
+        training = records_of(connection, published, "operator", Trainings().of).training
     assert training is not None
     secret = training.spec.provenance["held_out"]["shards"]
     assert secret

@@ -21,6 +21,7 @@ from commonweal.labels.json_form import from_json, schema, to_json
 from commonweal.labels.records import records_of
 from commonweal.labels.score import score
 from commonweal.labels.serving import KEPT_SECONDS, HubLabels
+from commonweal.labels.trainings import Trainings
 from commonweal.pool.schema import jobs as pool_jobs
 from commonweal.serve import catalogue
 from commonweal.serve.community.building import BuildOptions, build
@@ -64,7 +65,7 @@ def manifest() -> dict[str, Any]:
 
 def label(database: Database, name: str, account: str = "operator") -> Label:
     with database.transaction() as connection:
-        made = from_hub(records_of(connection, name, account))
+        made = from_hub(records_of(connection, name, account, Trainings().of))
     jsonschema.validate(to_json(made), schema())
     assert from_json(json.loads(json.dumps(to_json(made))), where="test") == made
     return made

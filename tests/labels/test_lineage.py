@@ -12,6 +12,7 @@ from commonweal.core.database import Database
 from commonweal.core.errors import NotFound
 from commonweal.labels.lineage import Lineage, read_lineage
 from commonweal.labels.lineage_steps import HIDDEN
+from commonweal.labels.trainings import Trainings
 from commonweal.serve import catalogue
 
 
@@ -22,7 +23,7 @@ def promoted(database: Database, blobs: Blobs) -> str:
 
 def read(database: Database, name: str) -> Lineage:
     with database.transaction() as connection:
-        return read_lineage(connection, name)
+        return read_lineage(connection, name, Trainings().of)
 
 
 def kinds(found: Lineage) -> list[str]:

@@ -27,6 +27,7 @@ from commonweal.core.database import Database
 from commonweal.core.errors import NotAuthorized, Overloaded, Unavailable, UserError
 from commonweal.core.work import JobFactory
 from commonweal.labels.serving import HubLabels
+from commonweal.labels.trainings import Trainings
 from commonweal.ledger.chain import seal
 from commonweal.pool import accounts, garbage, wire
 from commonweal.pool.access import has_keys, issue_key
@@ -167,16 +168,17 @@ def build(
     for routes in (work_routes, blob_routes, job_routes, people_routes, credit_routes):
         app.include_router(routes.router)
     shown = settings.runs if settings.runs is not None else settings.reported
+    trainings = Trainings()
     live = LiveSite(
         [] if settings.runs is None else [settings.runs],
         clock,
-        catalogue=Catalogue(database, blobs),
-        labels=HubLabels(database),
+        catalogue=Catalogue(database, blobs, trainings),
+        labels=HubLabels(database, trainings=trainings),
         places=pages.places(shown),
         releases=settings.releases,
         reported=settings.reported,
     )
-    app.state.labels = HubLabels(database, live.runs_of)
+    app.state.labels = HubLabels(database, live.runs_of, trainings=trainings)
     serving.enter(app, half)
     pages.enter(app, hub, shown)
     app.include_router(router_of_models(live) if shown is None else router_of(live))

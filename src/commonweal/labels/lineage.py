@@ -14,7 +14,13 @@ import sqlalchemy as sa
 from commonweal.core.errors import NotFound
 from commonweal.labels import lineage_steps as steps
 from commonweal.labels.lineage_steps import Step
-from commonweal.labels.records import ModelRecords, Training, member_names, records_of
+from commonweal.labels.records import (
+    ModelRecords,
+    Training,
+    TrainingReader,
+    member_names,
+    records_of,
+)
 from commonweal.serve.catalogue import ServedModel
 from commonweal.serve.community import datasets, improvements
 from commonweal.serve.community.datasets import DataSet
@@ -65,9 +71,9 @@ class _Graph:
         self.gaps[text] = None
 
 
-def read_lineage(connection: sa.Connection, name: str) -> Lineage:
+def read_lineage(connection: sa.Connection, name: str, read_training: TrainingReader) -> Lineage:
     """The lineage of a public model. Raises NotFound."""
-    records = records_of(connection, name, "")
+    records = records_of(connection, name, "", read_training)
     return lineage(records, _improved(connection, name), _made_of(connection, name))
 
 

@@ -11,19 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from commonweal.core.errors import CommonwealError, NotFound
 from commonweal.core.hashing import record_hash
 from commonweal.ledger.export import StoredJournal
-from commonweal.ledger.export import read as read_journals
-from commonweal.ledger.schema import journals
-from commonweal.pool import registry, wire
+from commonweal.ledger.schema import journals, postings
+from commonweal.pool import wire
 from commonweal.pool.access import Caller
 from commonweal.pool.schema import jobs as pool_jobs
 from commonweal.pool.schema import members
+from commonweal.pool.schema import rounds as pool_rounds
 from commonweal.serve import catalogue
 from commonweal.serve.catalogue import Promotion, ServedModel
 from commonweal.serve.community import datasets, improvements
@@ -35,12 +36,11 @@ from commonweal.serve.tuning.jobs import TuningJob
 from commonweal.serve.tuning.schema import tuning_checkpoints
 from commonweal.train.config import TrainSettings
 from commonweal.train.record import RoundRecord
-from commonweal.train.spec import KIND, JobSpec
+from commonweal.train.spec import JobSpec
 from commonweal.train.state import TrainState
 
 Word = Literal["hub", "publisher"]
 _DEEPEST = 8
-_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,9 +170,12 @@ def books_hash(payments: Iterable[Payment]) -> str:
     return record_hash([[one.key, one.hash] for one in payments])
 
 
-def records_of(connection: sa.Connection, name: str, account: str) -> ModelRecords:
+def records_of(
+    connection: sa.Connection, name: str, account: str, read_training: TrainingReader
+) -> ModelRecords:
     """All about one model that this account may use. Raises NotFound."""
-    return _records(connection, catalogue.find(connection, name, account), account, _DEEPEST)
+    found = catalogue.find(connection, name, account)
+    return _records(connection, found, account, _DEEPEST, read_training)
 
 
 def public_models(connection: sa.Connection) -> tuple[ServedModel, ...]:
@@ -180,22 +183,48 @@ def public_models(connection: sa.Connection) -> tuple[ServedModel, ...]:
     return tuple(model for model in catalogue.every(connection, "") if model.public)
 
 
-def training_of(connection: sa.Connection, job: str, *, word: Word = "hub", weights: str = "") -> Training:
-    """A training job of the pool with its rounds, its machines and what the books say. Raises NotFound, also for a job
-    of another kind."""
-    view = registry.find_job(connection, job)
-    if view.kind != KIND:
-        raise NotFound(f"job {job} is a {view.kind} job", hint="only training jobs make a model")
-    views: list[wire.RoundView] = []
-    while page := registry.list_rounds(connection, job, after=views[-1].number if views else -1, limit=_PAGE):
-        views += page
-    made = training(view, views, word=word, weights=weights)
-    names = member_names(made.rounds)
+class TrainingReader(Protocol):
+    """Reads a training job of the pool with its rounds, its machines and what the books say."""
+
+    def __call__(self, connection: sa.Connection, job: str, *, word: Word = "hub") -> Training:
+        """Raises NotFound, also for a job of another kind."""
+        ...
+
+
+def rounds_after(connection: sa.Connection, job: str, number: int) -> tuple[Round, ...]:
+    """The rounds of a job with a number above this one, in one query."""
+    columns = pool_rounds.c
+    query = (
+        sa.select(columns.number, columns.at, columns.record)
+        .where(columns.job == job, columns.number > number)
+        .order_by(columns.number)
+    )
+    return tuple(
+        Round(number=row.number, at=row.at, record=RoundRecord.from_json(row.record))
+        for row in connection.execute(query)
+    )
+
+
+def machines_of(connection: sa.Connection, names: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """What each member's machine told of itself, and its owner."""
     told = sa.select(members.c.id, members.c.platform, members.c.owner).where(members.c.id.in_(names))
-    machines = {row.id: {**row.platform, "owner": row.owner} for row in connection.execute(told)}
-    keys = payment_keys(job, made.rounds)
-    paid = [payment(one) for one in read_journals(connection, journals.c.key.in_(keys))]
-    return training(view, views, machines=machines, payments=in_order(paid, keys), word=word, weights=weights)
+    return {row.id: {**row.platform, "owner": row.owner} for row in connection.execute(told)}
+
+
+def payments_of(connection: sa.Connection, job: str, rounds: Sequence[Round]) -> tuple[Payment, ...]:
+    """What the books say was paid for some rounds, in their order; the sums are made where the books are."""
+    keys = payment_keys(job, rounds)
+    moved = postings.c.microcredits
+    query = (
+        sa.select(journals.c.key, journals.c.hash, sa.func.sum(moved).filter(moved > 0).label("paid"))
+        .join(postings, postings.c.journal_id == journals.c.id)
+        .where(journals.c.key == sa.any_(sa.bindparam("keys", keys, type_=ARRAY(sa.Text))))
+        .group_by(journals.c.id)
+    )
+    found = connection.execute(query)
+    return in_order(
+        (Payment(key=row.key, hash=row.hash, microcredits=int(row.paid or 0)) for row in found), keys
+    )
 
 
 def training(
@@ -208,6 +237,22 @@ def training(
     weights: str = "",
 ) -> Training:
     """The same from what the hub answers over HTTP. Raises ConfigError for a specification of another release."""
+    read = tuple(
+        Round(number=one.number, at=one.at, record=RoundRecord.from_json(one.record)) for one in rounds
+    )
+    return training_with(view, read, machines=machines, payments=payments, word=word, weights=weights)
+
+
+def training_with(
+    view: wire.JobView,
+    rounds: Sequence[Round],
+    *,
+    machines: Mapping[str, Mapping[str, Any]] | None = None,
+    payments: Sequence[Payment] | None = None,
+    word: Word = "hub",
+    weights: str = "",
+) -> Training:
+    """The same with rounds that were read before."""
     return Training(
         job=view.id,
         name=view.name,
@@ -218,9 +263,7 @@ def training(
         microcredits=view.spent,
         spec=JobSpec.from_json(view.spec),
         state=TrainState.from_json(view.state),
-        rounds=tuple(
-            Round(number=one.number, at=one.at, record=RoundRecord.from_json(one.record)) for one in rounds
-        ),
+        rounds=rounds,
         machines=machines or {},
         payments=payments,
         word=word,
@@ -253,7 +296,9 @@ def member_names(rounds: Iterable[Round]) -> list[str]:
     return sorted({m.member for one in rounds for m in one.record.members if m.verdict == "ok"})
 
 
-def _records(connection: sa.Connection, model: ServedModel, account: str, left: int) -> ModelRecords:
+def _records(
+    connection: sa.Connection, model: ServedModel, account: str, left: int, read: TrainingReader
+) -> ModelRecords:
     lineage = model.lineage
     tuning = _tuning(connection, model)
     parent_name = _text(lineage.get("parent")) or model.base if tuning is not None else model.base
@@ -261,14 +306,14 @@ def _records(connection: sa.Connection, model: ServedModel, account: str, left: 
     if parent_name and left and parent_name != model.name:
         try:
             found = catalogue.find(connection, parent_name, account)
-            parent = _records(connection, found, account, left - 1)
+            parent = _records(connection, found, account, left - 1, read)
         except NotFound:  # it is another's, or it was retired
             parent = None
     improvement = _improvement(connection, tuning)
     stated = lineage.get("stated")
     return ModelRecords(
         model=model,
-        training=_training(connection, model, tuning),
+        training=_training(connection, model, tuning, read),
         tuning=tuning,
         dataset=_dataset(connection, tuning, improvement),
         improvement=improvement,
@@ -295,7 +340,9 @@ def _tuning(connection: sa.Connection, model: ServedModel) -> TuningJob | None:
     return job if model.name in {job.model, *made} else None
 
 
-def _training(connection: sa.Connection, model: ServedModel, tuning: TuningJob | None) -> Training | None:
+def _training(
+    connection: sa.Connection, model: ServedModel, tuning: TuningJob | None, read: TrainingReader
+) -> Training | None:
     lineage = model.lineage
     try:
         if tuning is not None:
@@ -303,14 +350,12 @@ def _training(connection: sa.Connection, model: ServedModel, tuning: TuningJob |
             job = connection.execute(
                 sa.select(pool_jobs.c.id).where(pool_jobs.c.request_id == request)
             ).scalar()
-            return None if job is None else up_to_step(training_of(connection, job), lineage.get("step"))
+            return None if job is None else up_to_step(read(connection, job), lineage.get("step"))
         job = _text(lineage.get("job"))
         if not job.startswith("job_"):
             return None
         state = _text(lineage.get("state"))
-        return until(
-            training_of(connection, job, word="publisher"), state
-        )  # a state that it never had is none
+        return until(read(connection, job, word="publisher"), state)  # a state that it never had is none
     except (CommonwealError, KeyError, TypeError, ValueError):  # no such job, or one of another release
         return None
 

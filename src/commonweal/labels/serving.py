@@ -18,6 +18,7 @@ from commonweal.labels.from_hub import from_hub
 from commonweal.labels.json_form import to_json
 from commonweal.labels.records import records_of
 from commonweal.labels.runs import with_runs
+from commonweal.labels.trainings import Trainings
 from commonweal.serve import catalogue
 
 RunsOf = Callable[[str], Sequence[SavedRun]]
@@ -40,6 +41,7 @@ class HubLabels:
     database: Database
     runs_of: RunsOf | None = None
     clock: Clock = field(default_factory=SystemClock)
+    trainings: Trainings = field(default_factory=Trainings)
     _kept: OrderedDict[tuple[str, str], tuple[float, Label]] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
 
@@ -64,7 +66,7 @@ class HubLabels:
                 until, kept = self._kept.get(key, (0.0, None))
             if kept is not None and now < until:
                 return kept
-            made = from_hub(records_of(connection, key[0], account))
+            made = from_hub(records_of(connection, key[0], account, self.trainings.of))
         with self._lock:
             self._kept[key] = now + KEPT_SECONDS, made
             self._kept.move_to_end(key)

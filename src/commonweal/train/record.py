@@ -4,7 +4,7 @@ fold."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from commonweal.core.hashing import BlobHash
@@ -75,7 +75,10 @@ class RoundRecord:
 
     def to_json(self) -> Json:
         """Plain JSON that :meth:`from_json` reads back."""
-        made = {**asdict(self), "members": [asdict(m) for m in self.members], "fragment": list(self.fragment)}
+        made = {name: getattr(self, name) for name in _ROUND}  # asdict copies deeply: ten times as slow
+        made["members"] = [{name: getattr(one, name) for name in _MEMBER} for one in self.members]
+        made["fragment"] = list(self.fragment)
+        made["metrics"] = dict(self.metrics)
         if not self.metrics:  # a job on text has none
             del made["metrics"]
         return made
@@ -85,3 +88,7 @@ class RoundRecord:
         members = tuple(MemberRecord(**m) for m in value["members"])
         start, stop = value["fragment"]
         return cls(**{**value, "members": members, "fragment": (start, stop)})
+
+
+_ROUND = tuple(one.name for one in fields(RoundRecord))
+_MEMBER = tuple(one.name for one in fields(MemberRecord))

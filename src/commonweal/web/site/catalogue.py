@@ -14,6 +14,7 @@ from commonweal.core.database import Database
 from commonweal.core.errors import NotFound
 from commonweal.core.hashing import BlobHash
 from commonweal.labels.lineage import read_lineage
+from commonweal.labels.trainings import Trainings
 from commonweal.serve import catalogue
 from commonweal.serve.catalogue import ServedModel
 from commonweal.serve.schema import served_models
@@ -27,8 +28,9 @@ _CARDS_AT_HAND = 256
 class Catalogue:
     """The public models of a hub. Safe to be read by several threads; asks the database each time."""
 
-    def __init__(self, database: Database, blobs: Blobs) -> None:
+    def __init__(self, database: Database, blobs: Blobs, trainings: Trainings | None = None) -> None:
         self._database, self._blobs = database, blobs
+        self._trainings = trainings if trainings is not None else Trainings()
         self._cards: OrderedDict[BlobHash, Card] = OrderedDict()
         self._lock = Lock()
 
@@ -51,7 +53,7 @@ class Catalogue:
         try:
             with self._database.transaction() as connection:
                 model = catalogue.find(connection, name, "")
-                lineage = read_lineage(connection, name)
+                lineage = read_lineage(connection, name, self._trainings.of)
                 latest = catalogue.find(connection, name + catalogue.LATEST, "").name
         except NotFound:
             return None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from commonweal.evals.metrics.registry import DEFINITIONS
+from commonweal.evals.placeless import placeless
 from commonweal.evals.summary.runs import SavedRun
 from commonweal.web.site import addresses
 from commonweal.web.site.listing import OUTCOMES, anchor, pager, way
@@ -209,7 +210,7 @@ class _Shard:
             ]
             if sample["annotations"]
             else (),
-            failure=f"{sample['failure']}: {sample['message'] or ''}".rstrip(": ")
+            failure=placeless(f"{sample['failure']}: {sample['message'] or ''}".rstrip(": "))
             if sample["failure"]
             else "",
             asked=asked_of(

@@ -118,7 +118,6 @@ def flips(a: str, b: str, run_name: str) -> str:
 
 RELEASES = "releases.html"
 LABEL_SCHEMA = "schemas/label.json"
-LABEL_SCHEMA = "schemas/label.json"
 
 REPORTED = "reported/index.html"
 """The boards of others."""
